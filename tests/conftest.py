@@ -1,0 +1,16 @@
+"Fixtures that several test files use."
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    "Folder of the shared real data sets; skips where there is none."
+    here = Path(__file__).resolve().parents[1]
+    for folder in (os.environ.get("CCF_SHARED"), here.parent / "shared"):
+        if folder and (Path(folder) / "data").is_dir():
+            return Path(folder) / "data"
+    pytest.skip("needs the shared data sets: set CCF_SHARED or put them at ../shared")
