@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Train', 'Score',
            'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #410bbb0d
+# %% ../nbs/api/00_settings.ipynb #c803c17e
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -37,6 +37,8 @@ class Paths(Group):
     """Trained bundles, one folder each."""
     ranked: Path = Path("ranked")
     """Published output, one folder `date=YYYY-MM-DD` a night."""
+    allow_gap: bool = False
+    """Where a file system cannot exchange two folders in one step, accept that a folder being replaced is missing for a moment."""
 
 
 class Domain(Group):
@@ -327,7 +329,7 @@ def explain(
             lines.append(f"{where} = {e['input']!r}: {message}")
     return "\n".join(dict.fromkeys(lines))
 
-# %% ../nbs/api/00_settings.ipynb #2c1f9b46
+# %% ../nbs/api/00_settings.ipynb #83c9c9d9
 def _parse_flags(cls: type[Settings], flags: list[str], prog: str) -> dict[str, Any]:
     "Flags as a nested dict of the values given; unknown flags get the nearest known one."
     source = CliSettingsSource(cls, cli_prog_name=prog, cli_parse_args=False)
@@ -373,7 +375,9 @@ def _merge(below: dict, above: dict) -> dict:
 
 def load(
     cls: type[Settings] = Settings,  # The tree, or an entry point's subclass of it
-    config: str | Path | None = "ccf.toml",  # The TOML file; None: defaults, and the workspace is `.`
+    config: str
+    | Path
+    | None = "ccf.toml",  # The TOML file; None: defaults, and the workspace is `.`
     flags: list[str] = (),  # Command-line flags, without the program's name
     missing_ok: bool = False,  # A file that is not there counts as empty
     prog: str = "ccf_batch",  # Name shown by --help
