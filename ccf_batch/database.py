@@ -13,7 +13,7 @@ from typing import Any
 # %% auto #0
 __all__ = ['statement', 'connect', 'run']
 
-# %% ../nbs/api/02_database.ipynb #d25186e5
+# %% ../nbs/api/02_database.ipynb #4cf0bed2
 @functools.cache
 def statement(
     name: str,  # Path below `sql/` without its ending, as in `assemble/histories`
@@ -30,7 +30,7 @@ def connect(
     "Open DuckDB with a memory limit, and no extension that comes from the network."
     import duckdb
 
-    config = {
+    config: dict[str, Any] = {
         "memory_limit": memory_limit,
         "preserve_insertion_order": "false",
         "autoinstall_known_extensions": "false",

