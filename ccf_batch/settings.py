@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Train', 'Score',
            'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #c803c17e
+# %% ../nbs/api/00_settings.ipynb #6c252374
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -207,7 +207,7 @@ class Rules(Group):
     apply: list[Literal["not_seen", "available", "top_k"]] = ["not_seen", "available", "top_k"]
     """Statements of `sql/rules/`, in this order."""
 
-# %% ../nbs/api/00_settings.ipynb #7d87ab1a
+# %% ../nbs/api/00_settings.ipynb #d6dae5ae
 class Settings(BaseSettings):
     "Everything that `ccf.toml` may say."
 

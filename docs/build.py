@@ -35,6 +35,14 @@ def generated(cell) -> bool:
     return cell.cell_type == "code" and "#| echo: false" in cell.source
 
 
+def without_repeats(cells: list) -> list:
+    "Leave out the signature of what a page shows whole anyway (`#| exports`)."
+    shown = "\n".join(c.source for c in cells if c.cell_type == "code" and not generated(c))
+    whole = set(re.findall(r"^(?:class|def) (\w+)", shown, flags=re.MULTILINE))
+    name = re.compile(r"show_doc\((\w+)\)")
+    return [c for c in cells if not (generated(c) and whole & set(name.findall(c.source)))]
+
+
 def in_order(cells: list) -> list:
     "nbdev puts the signatures of one cell in backwards: turn each run of them round."
     out, run = [], []
@@ -59,7 +67,7 @@ def for_sphinx(path: Path) -> None:
     nb = nbformat.read(path, as_version=4)
     if nb.cells and nb.cells[0].cell_type == "raw":
         nb.cells[0] = nbformat.v4.new_markdown_cell(front_matter(nb.cells[0]))
-    nb.cells = in_order(nb.cells)
+    nb.cells = in_order(without_repeats(nb.cells))
     for cell in nb.cells:
         cell.pop("has_sd", None)  # nbdev's own mark, which the notebook format does not know
         if generated(cell):
