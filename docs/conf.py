@@ -10,6 +10,7 @@ release = version = ccf_batch.__version__
 extensions = ["myst_nb"]
 nb_execution_mode = "off"  # pages show the outputs saved in the notebooks
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # tables
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
