@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 # %% auto #0
-__all__ = ['statement', 'connect', 'run']
+__all__ = ['statement', 'connect', 'run', 'arrow']
 
-# %% ../nbs/api/02_database.ipynb #4cf0bed2
+# %% ../nbs/api/02_database.ipynb #a442b2c5
 @functools.cache
 def statement(
     name: str,  # Path below `sql/` without its ending, as in `assemble/histories`
@@ -47,6 +47,15 @@ def run(
     con,  # duckdb.DuckDBPyConnection
     name: str,  # The statement, as for `statement`
     **parameters: Any,  # Its `$name` parameters
-):  # The connection, with the result ready: `.fetchone()`, `.to_arrow_reader()`
+):  # The connection, with the result ready: `.fetchone()`, `.fetchall()`
     "Run one statement with bound parameters."
     return con.execute(statement(name), parameters or None)
+
+
+def arrow(
+    con,  # duckdb.DuckDBPyConnection
+    name: str,  # A statement that returns rows, as for `statement`
+    **parameters: Any,  # Its `$name` parameters
+):  # pyarrow.Table
+    "Run one statement and take its rows as Arrow (one spelling for DuckDB 1.4 and 2)."
+    return con.sql(statement(name), params=parameters or None).to_arrow_table()
