@@ -162,6 +162,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'ccf_batch.publish.published': ('api/publish.html#published', 'ccf_batch/publish.py'),
                                    'ccf_batch.publish.run_id': ('api/publish.html#run_id', 'ccf_batch/publish.py'),
                                    'ccf_batch.publish.schema': ('api/publish.html#schema', 'ccf_batch/publish.py'),
+                                   'ccf_batch.publish.scratch': ('api/publish.html#scratch', 'ccf_batch/publish.py'),
                                    'ccf_batch.publish.shard': ('api/publish.html#shard', 'ccf_batch/publish.py'),
                                    'ccf_batch.publish.tidy': ('api/publish.html#tidy', 'ccf_batch/publish.py'),
                                    'ccf_batch.publish.versions': ('api/publish.html#versions', 'ccf_batch/publish.py')},

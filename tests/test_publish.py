@@ -60,7 +60,8 @@ def go(root, fp=None, shards=3, stop_after=None, machine=MACHINE, **manifest):
             if stop_after is not None and len(wrote) == stop_after:
                 return wrote
             with publish.shard(run, k, shards, COLUMNS) as out:
-                out.write(rows(run, users_of(k)), users=4)
+                out.write(rows(run, users_of(k)))
+                out.counts.update(users=4)
             wrote.append(k)
         publish.publish(run, shards, manifest)
     return wrote
@@ -82,6 +83,7 @@ def test_a_reader_finds_rows_and_manifest(tmp_path):
     assert manifest["users"] == 12 and manifest["rows"] == 36 and manifest["attempts"] == 1
     assert manifest["inputs"] == INPUTS and manifest["bundle"] == "b1"
     assert manifest["settings"]["top_k"] == 20 and manifest["seed"] == 0
+    assert [shard["counts"] for shard in manifest["shards"]] == [{"users": 4}] * 3
     assert manifest["versions"]["duckdb"] == duckdb.__version__
     assert manifest["run_id"] == publish.run_id(fingerprint())
     assert publish.damage(tmp_path / f"date={DAY}", manifest) == []
