@@ -22,6 +22,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'ccf_batch.console': { 'ccf_batch.console.InputError': ('api/console.html#inputerror', 'ccf_batch/console.py'),
                                    'ccf_batch.console.NothingToDo': ('api/console.html#nothingtodo', 'ccf_batch/console.py'),
                                    'ccf_batch.console._config_flag': ('api/console.html#_config_flag', 'ccf_batch/console.py'),
+                                   'ccf_batch.console._plain': ('api/console.html#_plain', 'ccf_batch/console.py'),
                                    'ccf_batch.console.main': ('api/console.html#main', 'ccf_batch/console.py'),
                                    'ccf_batch.console.progress': ('api/console.html#progress', 'ccf_batch/console.py'),
                                    'ccf_batch.console.say': ('api/console.html#say', 'ccf_batch/console.py'),
