@@ -207,7 +207,7 @@ class Rules(Group):
     apply: list[Literal["not_seen", "available", "top_k"]] = ["not_seen", "available", "top_k"]
     """Statements of `sql/rules/`, in this order."""
 
-# %% ../nbs/api/00_settings.ipynb #d6dae5ae
+# %% ../nbs/api/00_settings.ipynb #257418b3
 class Settings(BaseSettings):
     "Everything that `ccf.toml` may say."
 
@@ -236,6 +236,7 @@ class Settings(BaseSettings):
     rules: Rules = Rules()
 
     _workspace: Path = PrivateAttr(default=Path("."))
+    _file: Path | None = PrivateAttr(default=None)
 
     @property
     def lake(self) -> Path:
@@ -251,6 +252,11 @@ class Settings(BaseSettings):
     def ranked(self) -> Path:
         "Folder of the published output."
         return self._workspace / self.paths.ranked
+
+    @property
+    def file(self) -> Path | None:
+        "The settings file that was asked for, whether it is there or not."
+        return self._file
 
     @property
     def workspace(self) -> Path:
@@ -329,7 +335,7 @@ def explain(
             lines.append(f"{where} = {e['input']!r}: {message}")
     return "\n".join(dict.fromkeys(lines))
 
-# %% ../nbs/api/00_settings.ipynb #24eabd51
+# %% ../nbs/api/00_settings.ipynb #88079b14
 def _parse_flags(cls: type[Settings], flags: list[str], prog: str) -> dict[str, Any]:
     "Flags as a nested dict of the values given; unknown flags get the nearest known one."
     source: CliSettingsSource[Any] = CliSettingsSource(
@@ -405,4 +411,5 @@ def load(
     except ValidationError as e:
         raise SettingsError(explain(e, cls, file, in_file, flags)) from None
     settings._workspace = file.parent if file is not None else Path(".")
+    settings._file = file
     return settings
