@@ -257,3 +257,52 @@ def test_unreadable_manifest_and_damage(tmp_path):
     assert publish.damage(folder, manifest) == [file.name]
     (folder / "_manifest.json").write_text("{")
     assert publish.published(tmp_path, DAY) == {}
+
+
+class Crash(BaseException):
+    "The machine stops here."
+
+
+def crash_at(monkeypatch, k):
+    "Stop at the k-th step that reaches the disk; returns the counter of steps."
+    steps = [0]
+
+    def counted(real):
+        def step(*args, **kw):
+            steps[0] += 1
+            if steps[0] == k:
+                raise Crash
+            return real(*args, **kw)
+
+        return step
+
+    for module, name in ((os, "fsync"), (os, "replace"), (os, "rename"), (disk, "_exchange")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    return steps
+
+
+def test_a_crash_at_any_step_shows_the_old_or_the_new_and_a_rerun_completes(tmp_path, monkeypatch):
+    old, new = fingerprint(bundle="b1"), fingerprint(bundle="b2")
+    go(tmp_path / "old", old), go(tmp_path / "new", new)
+    before, after = content(tmp_path / "old"), content(tmp_path / "new")
+    assert before != after
+    go(tmp_path / "counted", old)
+    with monkeypatch.context() as m:
+        steps = crash_at(m, 0)
+        go(tmp_path / "counted", new)
+    assert steps[0] > 20
+    swapped = []
+    for k in range(1, steps[0] + 1):
+        root = tmp_path / str(k)
+        go(root, old)
+        with monkeypatch.context() as m:
+            crash_at(m, k)
+            with pytest.raises(Crash):
+                go(root, new)
+        seen = content(root)
+        assert seen in (before, after)
+        swapped.append(seen == after)
+        go(root, new)
+        assert content(root) == after
+        assert publish.published(root, DAY)["run_id"] == publish.run_id(new)
+    assert swapped == sorted(swapped) and not swapped[0]  # one moment, and no way back
