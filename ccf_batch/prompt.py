@@ -73,7 +73,7 @@ class TextTokenizer:
             ids[r] = ids[r][~np.isin(ids[r], self.added)]
         return ids
 
-# %% ../nbs/api/08_prompt.ipynb #c27e84da
+# %% ../nbs/api/08_prompt.ipynb #71b7c60c
 @dataclass(frozen=True)
 class Template:
     "The wording of a prompt; `{noun}`, `{yes}`, `{no}` are filled in from the settings."
@@ -135,9 +135,9 @@ def resolve_template(settings: Settings) -> str:  # full, compact or text
 def wording(template: str, settings: Settings) -> Template:
     "A template with the domain noun and the answer words filled in."
     words = {
-        "{noun}": settings.domain.noun,
         "{yes}": settings.prompt.yes.strip(),
         "{no}": settings.prompt.no.strip(),
+        "{noun}": settings.domain.noun,  # last: what a noun says is not looked into
     }
     fields = dict(vars(TEMPLATES[template]))
     for name, value in fields.items():

@@ -1,0 +1,255 @@
+"""Packed engine against padded batches of full prompts, on the same weights.
+
+    python benchmarks/scoring.py [--quick] [--dtype float32] --out FILE.json
+
+The padded baseline is what a good engineer does without prefix sharing: every pair's full prompt,
+sorted by length, in batches of the best size between 1 and 64 (measured first), SDPA, and only the
+last position's two logits. Padding is on the right, so causal attention needs no mask, and here all
+prompts are of one length, so nothing is padded at all. Each engine lives in a process of its own,
+for its peak memory; they take turns, and a ratio is the median of the ratios of five turns.
+
+Model: a Llama of hidden size 256, 4 layers, 4 heads, random weights. Prefix 150 tokens, with the
+user's slot and ten items' slots in it; suffix 25 tokens, with the item's slot. 200 users. The limit of
+the ratio is what the counts of tokens allow: n (150 + 25) / (150 + 25 n) for n candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+PREFIX, SUFFIX, ITEMS, VOCABULARY, HIDDEN, LAYERS = 150, 25, 2000, 8192, 256, 4
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+def model(dtype: str):
+    "The language model of the benchmark: the same weights in each process."
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from ccf_batch.lm import LM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=688,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+        tie_word_embeddings=False,
+    )
+    net = LlamaForCausalLM(config).eval().to(getattr(torch, dtype))
+    with torch.no_grad():
+        net.lm_head.weight.normal_(std=0.2)  # margins of a size of about 3
+    kind = getattr(torch, dtype)
+    return LM(net, None, yes_id=11, no_id=12, dtype=kind, dtype_reason="", source={"kind": "nano"})
+
+
+def workload(users: int, candidates: int):
+    "Groups, suffixes, slot rows of users and items: random, the same in each process."
+    import torch
+
+    from ccf_batch.prompt import Groups, Suffixes, offsets_of
+
+    rng = np.random.default_rng(candidates)
+    first_item = VOCABULARY + users
+    prefix = rng.integers(VOCABULARY, size=(users, PREFIX), dtype=np.int32)
+    prefix[:, 20:140:12] = first_item + rng.integers(ITEMS, size=(users, 10))
+    prefix[:, 145] = VOCABULARY + np.arange(users)
+    suffix = rng.integers(VOCABULARY, size=(ITEMS, SUFFIX), dtype=np.int32)
+    suffix[:, 20] = first_item + np.arange(ITEMS)
+    suffix[:, 21:] = suffix[0, 21:]  # the cue
+    chosen = np.stack([rng.choice(ITEMS, candidates, replace=False) for _ in range(users)])
+    groups = Groups(
+        prefix_ids=prefix.ravel(),
+        prefix_offsets=offsets_of(np.full(users, PREFIX)),
+        candidate=chosen.ravel().astype(np.int32),
+        candidate_offsets=offsets_of(np.full(users, candidates)),
+        offset=np.zeros(users * candidates, np.float32),
+        rejected=np.zeros(users * candidates, bool),
+        vocab_rows=VOCABULARY,
+        block=users,
+    )
+    torch.manual_seed(1)
+    rows = torch.randn(users + ITEMS, HIDDEN) * 0.02
+    return groups, Suffixes(suffix.ravel(), offsets_of(np.full(ITEMS, SUFFIX))), rows
+
+
+class Padded:
+    "Full prompts in padded batches."
+
+    def __init__(self, lm, users):
+        self.lm, self.users, self.batch = lm, users, None
+
+    def tune(self, groups, suffixes, rows, pairs):
+        "Take the batch size that is fastest on a few pairs."
+        part = groups.take(np.arange(min(pairs, len(groups.candidate))))
+        rates = {}
+        for size in BATCH_SIZES:
+            self.batch = size
+            self.score(part.take(np.arange(min(size, pairs))), suffixes, rows)
+            start = time.perf_counter()
+            self.score(part, suffixes, rows)
+            rates[size] = time.perf_counter() - start
+        self.batch = min(rates, key=rates.get)
+
+    def score(self, groups, suffixes, rows):
+        import torch
+
+        from ccf_batch.engine import full_prompts
+
+        lm, dtype = self.lm, self.lm.dtype
+        table = torch.cat([lm.base.get_input_embeddings().weight, rows.to(dtype)])
+        prompts = full_prompts(groups, suffixes)
+        order = np.argsort([len(p) for p in prompts], kind="stable")
+        margins, tokens = np.empty(len(prompts), np.float32), 0
+        with torch.inference_mode():
+            for at in range(0, len(order), self.batch):
+                part = order[at : at + self.batch]
+                ids = torch.nn.utils.rnn.pad_sequence(
+                    [torch.from_numpy(prompts[i]) for i in part], batch_first=True
+                )
+                last = torch.tensor([len(prompts[i]) - 1 for i in part])
+                out = lm.decoder(inputs_embeds=table[ids], use_cache=False).last_hidden_state
+                margins[part] = lm.margin(out[torch.arange(len(part)), last]).numpy()
+                tokens += ids.numel()
+        return margins, tokens
+
+
+class Packed:
+    "The engine of the package, with its default token budget."
+
+    def __init__(self, lm, users):
+        self.lm, self.users = lm, users
+
+    def tune(self, groups, suffixes, rows, pairs):
+        from ccf_batch.engine import PackedEngine
+        from ccf_batch.settings import Settings
+
+        budget = int(os.environ.get("BUDGET", Settings().score.token_budget))
+        self.engine = PackedEngine(self.lm, suffixes, rows[self.users :], budget)
+        self.batch = budget
+        self.score(groups.take(np.arange(min(pairs, len(groups.candidate)))), suffixes, rows)
+
+    def score(self, groups, suffixes, rows):
+        before = self.engine.tokens
+        margins = self.engine.score(groups, rows[: self.users])
+        return margins, self.engine.tokens - before
+
+
+def worker(pipe, engine: str, dtype: str, users: int, candidates: int, tuning: int):
+    "A process that scores the workload each time it is told to."
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    groups, suffixes, rows = workload(users, candidates)
+    running = {"padded": Padded, "packed": Packed}[engine](model(dtype), users)
+    running.tune(groups, suffixes, rows, tuning)
+    pipe.send(running.batch)
+    while pipe.recv():
+        start = time.perf_counter()
+        margins, tokens = running.score(groups, suffixes, rows)
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        pipe.send((seconds, tokens, margins, peak))
+
+
+def compare(dtype: str, users: int, candidates: int, turns: int, tuning: int) -> list[dict]:
+    "One row an engine."
+    context = multiprocessing.get_context("spawn")
+    pipes, processes, chosen, seen = {}, [], {}, {"padded": [], "packed": []}
+    for engine in seen:
+        pipes[engine], theirs = context.Pipe()
+        process = context.Process(
+            target=worker, args=(theirs, engine, dtype, users, candidates, tuning), daemon=True
+        )
+        process.start()
+        theirs.close()
+        processes.append(process)
+        chosen[engine] = pipes[
+            engine
+        ].recv()  # before the next starts: they do not disturb each other
+    for _ in range(turns):
+        for engine, pipe in pipes.items():
+            pipe.send(True)
+            seen[engine].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(False)
+    for process in processes:
+        process.join()
+    pairs = users * candidates
+    paired = zip(seen["padded"], seen["packed"], strict=True)
+    ratio = statistics.median(a[0] / b[0] for a, b in paired)
+    difference = float(np.abs(seen["padded"][0][2] - seen["packed"][0][2]).max())
+    limit = candidates * (PREFIX + SUFFIX) / (PREFIX + SUFFIX * candidates)
+    rows = []
+    for engine, runs in seen.items():
+        seconds = statistics.median(r[0] for r in runs)
+        rows.append(
+            {
+                "engine": engine,
+                "dtype": dtype,
+                "candidates": candidates,
+                "users": users,
+                "batch": chosen[engine],
+                "pairs_per_s": round(pairs / seconds, 1),
+                "tokens_per_s": round(runs[0][1] / seconds),
+                "ratio_to_padded": 1.0 if engine == "padded" else round(ratio, 2),
+                "token_limit_ratio": 1.0 if engine == "padded" else round(limit, 2),
+                "max_abs_margin_diff": 0.0 if engine == "padded" else difference,
+                "peak_rss_mb": round(max(r[3] for r in runs)),
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def machine() -> dict:
+    "What this was measured on."
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    found = {k.strip(): v.strip() for k, v in found.items()}
+    flags = set(found.get("flags", "").split())
+    return {
+        "processor": found.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "flags": sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}),
+        "system": platform.platform(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small case, under 40 s")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
+    args = parser.parse_args()
+    sizes, users, turns, tuning = (10, 20, 50, 100), 200, 5, 192
+    if args.quick:
+        sizes, users, turns, tuning = (20,), 10, 3, 32
+    rows = [row for n in sizes for row in compare(args.dtype, users, n, turns, tuning)]
+    packages = ("torch", "transformers", "numpy", "ccf_batch")
+    result = {
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "rows": rows,
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
