@@ -65,7 +65,14 @@ def progress(
         dynamic_ncols=live,
     )
 
-# %% ../nbs/api/01_console.ipynb #8419f805
+# %% ../nbs/api/01_console.ipynb #a011c447
+def _plain(
+    cell: Any,
+) -> str:
+    "A cell's text without control characters."
+    return "".join("\ufffd" if ord(c) < 32 or 127 <= ord(c) < 160 else c for c in str(cell))
+
+
 def table(
     title: str,  # Line above it
     columns: Sequence[str],  # Headings; one that starts with `>` is aligned right
@@ -81,7 +88,7 @@ def table(
     for name in columns:
         out.add_column(Text(name.lstrip(">")), justify="right" if name.startswith(">") else "left")
     for row in rows:
-        out.add_row(*(Text(str(cell)) for cell in row))
+        out.add_row(*(Text(_plain(cell)) for cell in row))
     # a log has no width of its own: do not fold there
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(out)

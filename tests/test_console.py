@@ -2,7 +2,7 @@
 
 import pytest
 
-from ccf_batch.console import InputError, NothingToDo, main
+from ccf_batch.console import InputError, NothingToDo, main, table
 from ccf_batch.settings import Settings
 
 
@@ -66,3 +66,10 @@ def test_help_teaches(capsys):
     assert "--what" in out and "Which thing." in out
     assert "--prompt.history-length" in out and "Liked items in the prompt" in out
     assert "--config" in out
+
+
+def test_a_cell_cannot_drive_the_terminal(capsys):
+    table("t", ["item"], [["\x1b]0;title\x07\x1b[2J\x9b1m[bold]x[/]"]])
+    out = capsys.readouterr().out
+    assert not set("\x1b\x07\x9b") & set(out)
+    assert "[bold]x[/]" in out
