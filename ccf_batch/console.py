@@ -24,7 +24,7 @@ class InputError(ValueError):
 class NothingToDo(Exception):
     "There is nothing to work on, and that is no mistake of ours. Exit code 3."
 
-# %% ../nbs/api/01_console.ipynb #fbcc78a8
+# %% ../nbs/api/01_console.ipynb #d41434d3
 def say(message: str) -> None:
     "One line for the reader, on standard output, at once."
     print(message, flush=True)
@@ -51,7 +51,7 @@ def progress(
     total: int | None,  # How many there will be
     unit: str = "it",  # What one is called
 ) -> Any:  # A tqdm bar: `update(n)`, `set_postfix_str(text)`, a context manager
-    "A bar with rate and time left; where standard error is no terminal, a line every ten seconds."
+    "A bar with rate and time left, for what takes over a second; no terminal: a line every ten seconds."
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
@@ -61,6 +61,7 @@ def progress(
         unit=f" {unit}",
         unit_scale=True,
         mininterval=0.2 if live else 10,
+        delay=1,
         leave=live,
         dynamic_ncols=live,
     )

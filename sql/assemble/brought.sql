@@ -1,0 +1,13 @@
+-- Table `assembly.brought`: the candidates that users of the package bring for the date, once a user
+-- and item; `item_row` is NULL where the catalogue lacks the item.
+--   $candidates  glob of the date's Parquet files
+CREATE OR REPLACE TABLE assembly.brought AS
+WITH lines AS (
+    SELECT * FROM read_parquet($candidates, union_by_name = true)
+    UNION ALL BY NAME
+    SELECT NULL::VARCHAR AS source WHERE false
+)
+SELECT user_id, item_row, coalesce(min(source), 'brought') AS source, any_value(available) AS available
+FROM lines LEFT JOIN assembly.items USING (item_id)
+WHERE user_id IS NOT NULL
+GROUP BY user_id, item_id, item_row;

@@ -1,0 +1,5 @@
+-- Table `assembly.brought`, empty: nobody brought candidates for the date.
+CREATE OR REPLACE TABLE assembly.brought AS
+SELECT user_id, NULL::INTEGER AS item_row, NULL::VARCHAR AS source, NULL::BOOLEAN AS available
+FROM assembly.known($interactions, NULL, NULL::TIMESTAMP)
+LIMIT 0;

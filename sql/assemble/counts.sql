@@ -1,0 +1,21 @@
+-- What was prepared, as rows (what, n): groups, pairs, cold users, candidates by source, shards, and
+-- who or what was left out and why.
+SELECT 'users' AS what, count(*) AS n FROM assembly.groups
+UNION ALL
+SELECT 'pairs', coalesce(sum(len(brought) + len(covisited) + len(popular)), 0) FROM assembly.groups
+UNION ALL
+SELECT 'cold_users', count_if(likes = 0) FROM assembly.groups JOIN assembly.users USING (user_row)
+UNION ALL
+SELECT 'brought', coalesce(sum(len(brought)), 0) FROM assembly.groups
+UNION ALL
+SELECT 'covisited', coalesce(sum(len(covisited)), 0) FROM assembly.groups
+UNION ALL
+SELECT 'popular', coalesce(sum(len(popular)), 0) FROM assembly.groups
+UNION ALL
+SELECT 'no_candidate', count(*) FROM (
+    SELECT user_row FROM assembly.users WHERE shard IS NOT NULL
+) ANTI JOIN assembly.groups USING (user_row)
+UNION ALL
+SELECT left_out, count(*) FROM assembly.users WHERE left_out IS NOT NULL GROUP BY left_out
+UNION ALL
+SELECT left_out, count(*) FROM assembly.offers WHERE left_out IS NOT NULL GROUP BY left_out;

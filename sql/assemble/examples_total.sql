@@ -1,0 +1,7 @@
+-- How many labelled rows of one split lie between two moments.
+--   $examples  glob of the Parquet files of one split
+--   $since     TIMESTAMP in naive UTC, included
+--   $cutoff    TIMESTAMP in naive UTC, not included
+SELECT count(*) AS n
+FROM read_parquet($examples, union_by_name = true)
+WHERE event_ts >= $since AND event_ts < $cutoff;

@@ -1,0 +1,2 @@
+-- How many rows `labelled` holds.
+SELECT count(*) AS n FROM labelled;
