@@ -240,7 +240,7 @@ def main() -> None:
     args = parser.parse_args()
     sizes, users, turns, tuning = (10, 20, 50, 100), 200, 5, 192
     if args.quick:
-        sizes, users, turns, tuning = (20,), 10, 3, 32
+        sizes, users, turns, tuning = (20,), 8, 3, 32
     rows = [row for n in sizes for row in compare(args.dtype, users, n, turns, tuning)]
     packages = ("torch", "transformers", "numpy", "ccf_batch")
     result = {

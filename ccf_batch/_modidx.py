@@ -187,6 +187,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'ccf_batch.ingest._write': ('api/ingest.html#_write', 'ccf_batch/ingest.py'),
                                   'ccf_batch.ingest.run': ('api/ingest.html#run', 'ccf_batch/ingest.py')},
             'ccf_batch.lm': { 'ccf_batch.lm.LM': ('api/lm.html#lm', 'ccf_batch/lm.py'),
+                              'ccf_batch.lm.LM.adapted': ('api/lm.html#lm.adapted', 'ccf_batch/lm.py'),
                               'ccf_batch.lm.LM.base': ('api/lm.html#lm.base', 'ccf_batch/lm.py'),
                               'ccf_batch.lm.LM.decoder': ('api/lm.html#lm.decoder', 'ccf_batch/lm.py'),
                               'ccf_batch.lm.LM.device': ('api/lm.html#lm.device', 'ccf_batch/lm.py'),

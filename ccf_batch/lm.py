@@ -23,7 +23,7 @@ from .settings import Settings
 __all__ = ['SMALL', 'SPLITS_DIGITS', 'NANO_VOCABULARY', 'LM', 'pick_dtype', 'check_architecture', 'load', 'nano_tokenizer',
            'nano', 'with_lora', 'save', 'load_saved']
 
-# %% ../nbs/api/11_lm.ipynb #815fdf02
+# %% ../nbs/api/11_lm.ipynb #060cae27
 @dataclass
 class LM:
     "A causal language model that answers yes or no."
@@ -37,9 +37,14 @@ class LM:
     source: dict[str, Any]  # How to get the base again: kind, base, revision or sha256
 
     @property
+    def adapted(self) -> bool:
+        "Whether a LoRA adapter is on it."
+        return hasattr(self.model, "get_base_model")
+
+    @property
     def base(self) -> Any:
         "The `…ForCausalLM` itself, with adapters active where there are any."
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        return self.model.get_base_model() if self.adapted else self.model
 
     @property
     def decoder(self) -> Any:
@@ -357,12 +362,12 @@ def _learn_text(lm: LM, texts: list[str], settings: Settings, seed: int, steps: 
         optimizer.zero_grad()
     lm.model.eval()
 
-# %% ../nbs/api/11_lm.ipynb #10acd7e4
+# %% ../nbs/api/11_lm.ipynb #579c29c9
 def with_lora(
     lm: LM,
     settings: Settings,  # `model.lora_rank`
     seed: int = 0,  # Of the adapter's first weights
-) -> LM:  # The same model; only its adapter has gradients
+) -> LM:  # The same weights in place, with an adapter that alone has gradients
     "Put a LoRA adapter on the query and value projections (alpha = 2 r, dropout 0.05)."
     from peft import LoraConfig, get_peft_model
 
@@ -399,7 +404,7 @@ def save(
     (folder / "lm" / "source.json").write_text(text, "utf-8")
     if lm.source["kind"] == "nano":
         lm.base.save_pretrained(folder / "lm")
-    if hasattr(lm.model, "peft_config"):
+    if lm.adapted:
         lm.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
 
 
