@@ -82,7 +82,7 @@ class Side(nn.Module):
         a_Nd = self.align(c_NC)
         return torch.lerp(s_Nd, a_Nd, self.weights(a_Nd, s_Nd))
 
-# %% ../nbs/api/10_fusion.ipynb #5774f442
+# %% ../nbs/api/10_fusion.ipynb #913a547d
 class Fusion(nn.Module):
     "Slot rows of items and users, from CF vectors and text (CCF-LLM, ALG and GATE)."
 
@@ -103,6 +103,15 @@ class Fusion(nn.Module):
         self.scale = nn.Parameter(torch.tensor(norm))
         self.drop = nn.Dropout(dropout)
         self.register_buffer("norm", torch.tensor(norm))
+
+    @classmethod
+    def like(cls, state: dict[str, Tensor]) -> Fusion:
+        "The module that a saved `state_dict` belongs to, with that state."
+        hidden, item_features = state["item.linear.weight"].shape
+        user_features = state["user.linear.weight"].shape[1]
+        fusion = cls(item_features, user_features, hidden, norm=1.0)
+        fusion.load_state_dict(state)
+        return fusion
 
     @property
     def unit(self) -> float:
