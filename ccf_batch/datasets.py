@@ -204,7 +204,7 @@ def _atomic_header(file: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     pairs = [column.partition(":")[::2] for column in first_row(file, Text("\t", ""))]
     return tuple(name for name, _ in pairs), dict(pairs)
 
-# %% ../nbs/api/06_datasets.ipynb #5151a7d3
+# %% ../nbs/api/06_datasets.ipynb #e15b61a4
 _EVENT = ("user_id", "item_id", "event_ts", "rating", "label", "event_id", "ingested_ts")
 _ITEM = ("item_id", "title", "available_from", "available_to")
 
@@ -232,7 +232,7 @@ def _mapped(
         return Table(
             files,
             {n: theirs(n) for n in names if n in {*needed, *said} or n in has},
-            (*needed, *(n for n in names if n in said)),
+            (*needed, *(n for n in names if n in said), *keys),
             keys,
             mapping.separators,
         )

@@ -34,7 +34,7 @@ from .tables import check
 # %% auto #0
 __all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run']
 
-# %% ../nbs/api/06_ingest.ipynb #648c778f
+# %% ../nbs/api/06_ingest.ipynb #fbf1af05
 ABSENT, ABSENT_LIST = "ccf_absent", "ccf_absent_list"  # columns of `source` that are always NULL
 
 
@@ -57,7 +57,9 @@ class Reader:
         _need_columns(file, input, what)
         try:
             header = self._parquet(file, what) if is_parquet(file) else self._text(file, what.text)
-        except (duckdb.IOException, duckdb.InvalidInputException) as e:
+        except (duckdb.OutOfMemoryException, duckdb.BinderException):
+            raise  # not the file's fault
+        except duckdb.Error as e:
             raise InputError(f"{file}: cannot be read: {str(e).splitlines()[0]}") from None
         for name in what.prepare:
             sql(self.con, name)
@@ -106,6 +108,7 @@ class Reader:
 
 _TABLES = (
     "keep_order",
+    "iso_macro",
     "instant_macro",
     "instant_fault_macro",
     "distinct_macro",
@@ -153,7 +156,7 @@ def _encoding(file: Path, text: Text) -> str:
             return text.fallback
     return "utf-8"
 
-# %% ../nbs/api/06_ingest.ipynb #f8c483c2
+# %% ../nbs/api/06_ingest.ipynb #a61ad6dc
 def _add_events(reader: Reader, data: Dataset) -> None:
     "Read all files of interactions."
     what = data.interactions
@@ -228,7 +231,11 @@ def _judge(reader: Reader, data: Dataset) -> None:
         _add_entities(reader, "users", data.users, [], False)
     sql(con, "ingest/faults_of_events")
     sql(con, "ingest/faults_of_entities")
-    sql(con, "ingest/repeated_entities")
+    names = {
+        "item_id": data.items.columns["item_id"] if data.items else "item_id",
+        "user_id": data.users.columns["user_id"] if data.users else "user_id",
+    }
+    sql(con, "ingest/repeated_entities", **names)
     if data.items is not None:
         sql(con, "ingest/unknown_items", field=data.interactions.columns["item_id"])
     sql(con, "ingest/repeated_events")
@@ -242,7 +249,7 @@ def _add_genres(reader: Reader, data: Dataset) -> None:
         reader.read(data.movies.files[0], "movies", data.movies)
         sql(reader.con, "ingest/genres_table")
 
-# %% ../nbs/api/06_ingest.ipynb #5d21b96f
+# %% ../nbs/api/06_ingest.ipynb #a622a8e0
 def _shown(value: str) -> str:
     "A value as one short line: untrusted, so control characters are escaped."
     return repr(value if len(value) <= 60 else value[:57] + "…")
@@ -252,9 +259,10 @@ def _limit(con, settings: Settings, beside: Path) -> list[tuple[str, int, int]]:
     "Rows read and rejected by input. Raises `InputError` where they are too many, or nothing is left."
     counts = sql(con, "ingest/counts_by_input").fetchall()
     reasons = sql(con, "ingest/counts_by_reason").fetchall()
-    for input, read, rejected in counts:
+    for input, read, _ in counts:
         if not read:
             raise InputError(f"{input}: has no row in {_names(con, input)}")
+    for input, read, rejected in counts:
         if rejected > settings.ingest.max_rejected * read or rejected == read:
             beside.mkdir(parents=True)
             sql(con, "ingest/write_rejects", file=str(beside / "rejects.parquet"))
@@ -325,12 +333,13 @@ def _keep_candidates(old: Path, new: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.link(file, target)
 
-# %% ../nbs/api/06_ingest.ipynb #97e65b93
-def _first_settings(settings: Settings, data: Dataset) -> Settings:
-    "The settings with what is known of the data set, where no flag says otherwise."
+# %% ../nbs/api/06_ingest.ipynb #ccc22c01
+def _first_settings(settings: Settings, data: Dataset, has: list[str]) -> Settings:
+    "The settings with what is known of the data set and is there (`has`), where no flag says otherwise."
     domain, attributes = settings.domain, settings.attributes
     known = {"noun": data.noun, "liked_above": data.liked_above}
-    names = {"categorical": list(data.categorical), "numeric": list(data.numeric)}
+    groups = {"categorical": data.categorical, "numeric": data.numeric}
+    names = {group: [n for n in known_names if n in has] for group, known_names in groups.items()}
     new = {k: v for k, v in known.items() if k not in domain.model_fields_set}
     used = {k: v for k, v in names.items() if k not in attributes.model_fields_set}
     return settings.model_copy(
@@ -366,7 +375,7 @@ categorical = {text(attributes.categorical, ensure_ascii=False)}
 numeric = {text(attributes.numeric, ensure_ascii=False)}
 """
 
-# %% ../nbs/api/06_ingest.ipynb #35435961
+# %% ../nbs/api/06_ingest.ipynb #c55ad696
 class IngestCommand(Settings):
     """Read a data set, check every row, and write the tables of the lake.
 
@@ -407,8 +416,6 @@ def _ingest(settings: IngestCommand, work: Path) -> dict[str, Any]:
         else detect(settings, settings.source, settings.meta)
     )
     new_file = settings.file is not None and not settings.file.exists()
-    if new_file:
-        settings = _first_settings(settings, data)
     with connect(
         work / "ingest.duckdb", settings.score.memory_limit, settings.score.threads
     ) as con:
@@ -416,6 +423,9 @@ def _ingest(settings: IngestCommand, work: Path) -> dict[str, Any]:
         with step(f"Reading {data.name}"):
             _judge(reader, data)
             counts = _limit(con, settings, work / "rejects")
+        if new_file:
+            has = [name for (name,) in sql(con, "ingest/attribute_names").fetchall()]
+            settings = _first_settings(settings, data, has)
         with step(f"Writing {settings.lake}"):
             _write(reader, data, work / "lake")
             _keep_candidates(settings.lake, work / "lake")

@@ -1,8 +1,8 @@
 -- Adds the rows of `source` to `entities`, each with its faults.
 -- $input: 'items' or 'users'; $file_id; $id, $title, $available_from, $available_to: the file's own
 -- column names, 'ccf_absent' for what it has not; $unit: of a numeric time; $integers: whether ids must
--- be whole numbers; $keys, $columns, $separators: attributes, their columns in the table's order, the
--- character that separates their values or ''; $list_keys, $list_columns: the same for columns that are
+-- be whole numbers; $keys, $columns, $separators: attributes, their columns (in the table's order, before
+-- `ccf_absent`), the character that separates their values or ''; $list_keys, $list_columns: the same for columns that are
 -- lists; $numeric: attributes that must be numbers; $nothing: values that mean that there is none
 INSERT INTO entities
 WITH named AS (

@@ -1,7 +1,7 @@
 -- Replaces `source` (MovieLens-100K's u.item): its nineteen 0/1 columns become one, `genres`.
 CREATE OR REPLACE TABLE source AS
 SELECT
-    ccf_row, item_id, title, ccf_absent, ccf_absent_list,
+    ccf_row, item_id, title,
     concat_ws('|',
         CASE WHEN "unknown" = '1' THEN 'unknown' END,
         CASE WHEN "Action" = '1' THEN 'Action' END,
@@ -22,5 +22,6 @@ SELECT
         CASE WHEN "Thriller" = '1' THEN 'Thriller' END,
         CASE WHEN "War" = '1' THEN 'War' END,
         CASE WHEN "Western" = '1' THEN 'Western' END
-    ) AS genres
+    ) AS genres,
+    ccf_absent, ccf_absent_list
 FROM source;

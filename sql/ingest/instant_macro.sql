@@ -1,8 +1,8 @@
 -- instant(x, unit): the text x as a naive UTC timestamp; NULL where it is none.
--- A number is an epoch in `unit` (s, ms or us); anything else is ISO 8601, an offset being applied.
+-- A number is an epoch in `unit` (s, ms or us); anything else is ISO 8601.
 CREATE OR REPLACE MACRO instant(x, unit) AS CASE
     WHEN try_cast(x AS DOUBLE) IS NULL THEN
-        CASE WHEN isfinite(try_cast(x AS TIMESTAMP)) THEN try_cast(x AS TIMESTAMP) END
+        iso(x)
     WHEN try_cast(x AS DOUBLE) > 0
         AND try_cast(x AS DOUBLE) * CASE unit WHEN 's' THEN 1e6 WHEN 'ms' THEN 1e3 ELSE 1 END < 2.5e17
     THEN make_timestamp(CAST(

@@ -9,7 +9,7 @@ WITH gaps AS (
 shifts AS (
     SELECT
         file_id, parsed_before,
-        sum(count(*)) OVER (PARTITION BY file_id ORDER BY parsed_before) AS rows
+        CAST(sum(count(*)) OVER (PARTITION BY file_id ORDER BY parsed_before) AS BIGINT) AS rows
     FROM gaps
     GROUP BY file_id, parsed_before
 ),
