@@ -1,6 +1,6 @@
 """Packed engine against padded batches of full prompts, on the same weights.
 
-    python benchmarks/scoring.py [--quick] [--dtype float32] --out FILE.json
+    python benchmarks/scoring.py [--quick] [--dtype float32] [--token-budget 8192] --out FILE.json
 
 The padded baseline is what a good engineer does without prefix sharing: every pair's full prompt,
 sorted by length, in batches of the best size between 1 and 64 (measured first), SDPA, and only the
@@ -90,7 +90,7 @@ def workload(users: int, candidates: int):
 class Padded:
     "Full prompts in padded batches."
 
-    def __init__(self, lm, users):
+    def __init__(self, lm, users, budget):
         self.lm, self.users, self.batch = lm, users, None
 
     def tune(self, groups, suffixes, rows, pairs):
@@ -129,18 +129,15 @@ class Padded:
 
 
 class Packed:
-    "The engine of the package, with its default token budget."
+    "The engine of the package."
 
-    def __init__(self, lm, users):
-        self.lm, self.users = lm, users
+    def __init__(self, lm, users, budget):
+        self.lm, self.users, self.batch = lm, users, budget
 
     def tune(self, groups, suffixes, rows, pairs):
         from ccf_batch.engine import PackedEngine
-        from ccf_batch.settings import Settings
 
-        budget = int(os.environ.get("BUDGET", Settings().score.token_budget))
-        self.engine = PackedEngine(self.lm, suffixes, rows[self.users :], budget)
-        self.batch = budget
+        self.engine = PackedEngine(self.lm, suffixes, rows[self.users :], self.batch)
         self.score(groups.take(np.arange(min(pairs, len(groups.candidate)))), suffixes, rows)
 
     def score(self, groups, suffixes, rows):
@@ -149,13 +146,13 @@ class Packed:
         return margins, self.engine.tokens - before
 
 
-def worker(pipe, engine: str, dtype: str, users: int, candidates: int, tuning: int):
+def worker(pipe, engine: str, dtype: str, budget: int, users: int, candidates: int, tuning: int):
     "A process that scores the workload each time it is told to."
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     groups, suffixes, rows = workload(users, candidates)
-    running = {"padded": Padded, "packed": Packed}[engine](model(dtype), users)
+    running = {"padded": Padded, "packed": Packed}[engine](model(dtype), users, budget)
     running.tune(groups, suffixes, rows, tuning)
     pipe.send(running.batch)
     while pipe.recv():
@@ -166,14 +163,18 @@ def worker(pipe, engine: str, dtype: str, users: int, candidates: int, tuning: i
         pipe.send((seconds, tokens, margins, peak))
 
 
-def compare(dtype: str, users: int, candidates: int, turns: int, tuning: int) -> list[dict]:
+def compare(
+    dtype: str, budget: int, users: int, candidates: int, turns: int, tuning: int
+) -> list[dict]:
     "One row an engine."
     context = multiprocessing.get_context("spawn")
     pipes, processes, chosen, seen = {}, [], {}, {"padded": [], "packed": []}
     for engine in seen:
         pipes[engine], theirs = context.Pipe()
         process = context.Process(
-            target=worker, args=(theirs, engine, dtype, users, candidates, tuning), daemon=True
+            target=worker,
+            args=(theirs, engine, dtype, budget, users, candidates, tuning),
+            daemon=True,
         )
         process.start()
         theirs.close()
@@ -236,12 +237,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small case, under 40 s")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--token-budget", type=int, default=8192, help="of the packed engine")
     parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
     args = parser.parse_args()
     sizes, users, turns, tuning = (10, 20, 50, 100), 200, 5, 192
     if args.quick:
         sizes, users, turns, tuning = (20,), 8, 3, 32
-    rows = [row for n in sizes for row in compare(args.dtype, users, n, turns, tuning)]
+    fixed = args.dtype, args.token_budget
+    rows = [row for n in sizes for row in compare(*fixed, users, n, turns, tuning)]
     packages = ("torch", "transformers", "numpy", "ccf_batch")
     result = {
         "machine": machine(),

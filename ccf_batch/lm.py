@@ -160,7 +160,7 @@ def check_architecture(
         if getattr(text, key, None) not in (None, 1, 1.0):
             raise InputError(f"{where} changes its logits ({key}), which is not supported")
 
-# %% ../nbs/api/11_lm.ipynb #6aef661a
+# %% ../nbs/api/11_lm.ipynb #3888fb3c
 def load(
     settings: Settings,  # `model`, and `prompt` for the answer words
 ) -> LM:
@@ -198,8 +198,13 @@ def _open(source: dict[str, Any], settings: Settings) -> LM:
     base, kind = source["base"], source["kind"]
     path = settings.workspace / Path(base).expanduser()
     where = {"hub": base, "folder": str(path), "gguf": str(path.parent)}[kind]
-    more = {"hub": {"revision": source.get("revision")}, "gguf": {"gguf_file": path.name}}
-    found = {"trust_remote_code": False, **more.get(kind, {})}
+    local = {"local_files_only": True}
+    more = {
+        "hub": {"revision": source.get("revision")},
+        "folder": local,
+        "gguf": local | {"gguf_file": path.name},
+    }
+    found = {"trust_remote_code": False, **more[kind]}
     try:
         config = AutoConfig.from_pretrained(where, **found)
         check_architecture(config, settings, base)
