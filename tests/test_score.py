@@ -1,18 +1,26 @@
 "`score`: streaming, resuming, states of a date, and the command from end to end."
 
 import datetime as dt
+import errno
+import json
+import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import stand_in as stand_in_bundle
 import torch
 
-from ccf_batch import publish, score
+import ccf_batch
+from ccf_batch import console, publish, score
 from ccf_batch.assemble import Batch, Catalogue
 from ccf_batch.console import InputError, progress
 
@@ -113,8 +121,6 @@ def go(root, assembly, fail=None):
 @pytest.fixture
 def stand_in(monkeypatch):
     monkeypatch.setitem(sys.modules, "ccf_batch.rules", SimpleNamespace(rank=rank))
-    import ccf_batch
-
     monkeypatch.setattr(ccf_batch, "rules", sys.modules["ccf_batch.rules"], raising=False)
 
 
@@ -204,8 +210,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def test_memory_does_not_grow_with_users(tmp_path):
-    from pathlib import Path
-
     code = _PEAK.format(tests=str(Path(__file__).parent))
     peak = {}
     for users in (20_000, 200_000):
@@ -220,9 +224,211 @@ def test_memory_does_not_grow_with_users(tmp_path):
     assert peak[200_000] - peak[20_000] < 40, peak
 
 
-def test_text(tmp_path):
+def test_text():
     assert score.duration(59.96) == "1 min 00 s" and score.duration(3.21) == "3.2 s"
     assert score.saved_tokens(25, 100) == "25 (sharing prefixes saved 75, 75%)"
-    assert "'/a/o''b/date=2026-07-01/*.parquet'" in score.paste(
-        publish.place(tmp_path.__class__("/a/o'b"), DAY)
+    assert "'/a/o''b/date=2026-07-01/*.parquet'" in score.paste(publish.place(Path("/a/o'b"), DAY))
+
+
+# The command: real tables, assembly, rules and publication, the stand-in for the bundle.
+
+NIGHT = "2025-07-01"  # the day after the sample ends
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("sample") / "w"
+    ingest = ["-m", "ccf_batch.ingest", "--sample", "--config", str(workspace / "ccf.toml")]
+    subprocess.run([sys.executable, *ingest], check=True, capture_output=True)
+    with (workspace / "ccf.toml").open("a") as f:
+        f.write("\n[score]\nshard_users = 200\n")
+    return workspace
+
+
+@pytest.fixture
+def ws(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr(ccf_batch, "bundle", stand_in_bundle.bundle, raising=False)
+    monkeypatch.setitem(sys.modules, "ccf_batch.bundle", stand_in_bundle.bundle)
+    monkeypatch.setattr(stand_in_bundle, "SLEEP_S", 0)
+    return shutil.copytree(lake, tmp_path / "w")
+
+
+def command(ws, *flags):
+    flags = ["--config", str(ws / "ccf.toml"), *flags]
+    return console.main(score.Command, score.run, "score", argv=flags)
+
+
+def files(ws, folder=f"ranked/date={NIGHT}"):
+    return {p.name: p.read_bytes() for p in (ws / folder).glob("*")}
+
+
+def rows_of(found):
+    return {name: data for name, data in found.items() if name.endswith(".parquet")}
+
+
+def test_a_night(ws, capsys):
+    assert command(ws) == 0
+    out = capsys.readouterr().out
+    # the query that is printed works as it is
+    pasted = re.search(r"FROM read_parquet.*;", out)[0]
+    assert len(duckdb.execute(pasted).fetchall()) == 20
+    assert "formula engine, float32: a stand-in" in out
+    assert "Top 5 movies of 3 users" in out and "sharing prefixes saved" in out
+    manifest = json.loads(files(ws)["_manifest.json"])
+    users, rows, most, least = duckdb.execute(
+        """SELECT count(DISTINCT user_id), count(*), max(n), min(n) FROM (
+            SELECT user_id, count(*) OVER (PARTITION BY user_id) AS n FROM read_parquet($files))""",
+        {"files": f"{ws}/ranked/date=*/*.parquet"},
+    ).fetchone()
+    assert manifest["counts"]["users"] >= users > 500 and manifest["rows"] == rows
+    assert most == 20 and 0 < least <= 20
+    for key in (
+        "inputs",
+        "bundle",
+        "settings",
+        "seed",
+        "versions",
+        "engine",
+        "machine",
+        "prepared",
+    ):
+        assert manifest[key] or key == "seed"
+    assert manifest["date"] == NIGHT and manifest["attempts"] == 1
+    assert {"preparing", "loading", "assembling", "scoring", "rules", "writing"} == set(
+        manifest["seconds"]
     )
+    # every row is of the items and users of the lake, unseen, and in the order of its margin
+    wrong = duckdb.execute(
+        """SELECT count(*) FROM read_parquet($files) AS r
+        LEFT JOIN read_parquet($items) AS i USING (item_id)
+        LEFT JOIN read_parquet($seen) AS s ON s.user_id = r.user_id AND s.item_id = r.item_id
+        WHERE i.item_id IS NULL OR s.item_id IS NOT NULL""",
+        {
+            "files": f"{ws}/ranked/date=*/*.parquet",
+            "items": f"{ws}/lake/items/*.parquet",
+            "seen": f"{ws}/lake/interactions/date=*/*.parquet",
+        },
+    ).fetchone()
+    assert wrong == (0,)
+
+
+def test_again_with_nothing_changed_is_done_at_once(ws, capsys, monkeypatch):
+    assert command(ws) == 0
+    before = files(ws)
+    monkeypatch.setattr(stand_in_bundle.bundle, "load", lambda path: 1 / 0)  # no model is loaded
+    assert command(ws) == 0
+    assert "is published already, from the same" in capsys.readouterr().out
+    assert files(ws) == before
+
+
+def test_from_something_else_needs_overwrite(ws, capsys):
+    assert command(ws) == 0
+    before = files(ws)
+    assert command(ws, "--top-k", "7") == 2
+    err = capsys.readouterr().err
+    assert "top_k (20 → 7)" in err and "--overwrite" in err
+    assert files(ws) == before
+    assert command(ws, "--top-k", "7", "--overwrite") == 0
+    assert rows_of(files(ws)) != rows_of(before)
+    assert json.loads(files(ws)["_manifest.json"])["settings"]["top_k"] == 7
+
+
+def test_overwrite_makes_the_same_bytes_again(ws):
+    assert command(ws) == 0
+    before = files(ws)
+    assert command(ws, "--overwrite") == 0
+    assert rows_of(files(ws)) == rows_of(before) and files(ws) != before
+
+
+def test_a_damaged_date_is_made_again(ws, capsys):
+    assert command(ws) == 0
+    before = rows_of(files(ws))
+    next((ws / f"ranked/date={NIGHT}").glob("*.parquet")).unlink()
+    assert command(ws) == 0
+    assert "missing or cut short" in capsys.readouterr().out
+    assert rows_of(files(ws)) == before
+    (ws / f"ranked/date={NIGHT}/_manifest.json").unlink()
+    assert command(ws) == 2
+    assert "no manifest that can be read" in capsys.readouterr().err
+
+
+def test_shards_and_batches_do_not_matter_to_a_users_rows(ws):
+    query = "SELECT user_id, item_id, rank, margin FROM read_parquet($p) ORDER BY ALL"
+    seen = []
+    for users in ("200", "10000"):
+        assert command(ws, "--overwrite", "--score.shard-users", users) == 0
+        seen.append(duckdb.execute(query, {"p": f"{ws}/ranked/date=*/*.parquet"}).fetchall())
+    assert seen[0] == seen[1]
+
+
+def test_a_trial_is_never_published(ws, capsys):
+    assert command(ws, "--limit-users", "40") == 0
+    assert not list(ws.glob("ranked/date=*"))
+    found = rows_of(files(ws, f"trials/date={NIGHT}"))
+    assert found and f"{ws}/trials/date={NIGHT}" in capsys.readouterr().out
+    users = "SELECT count(DISTINCT user_id) FROM read_parquet($p)"
+    assert duckdb.execute(users, {"p": f"{ws}/trials/*/*.parquet"}).fetchone()[0] <= 40
+    assert command(ws) == 0
+    before = files(ws)
+    assert command(ws, "--limit-users", "30") == 0  # over the earlier trial, not over the date
+    assert files(ws) == before
+
+
+def test_a_dry_run_writes_nothing(ws, capsys):
+    before = sorted(ws.rglob("*"))
+    assert command(ws, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert sorted(ws.rglob("*")) == before
+    for part in ("users", "pairs", "tokens to compute", "estimated time", "nothing was written"):
+        assert part in out
+
+
+def test_nobody_to_score(ws, capsys):
+    assert command(ws, "--date", "2024-06-01") == 3
+    assert "nobody to score on 2024-06-01" in capsys.readouterr().err
+    assert not list(ws.glob("ranked/date=*"))
+
+
+def test_the_bundle_must_fit(ws, capsys, monkeypatch):
+    assert command(ws, "--prompt.history-length", "30") == 2
+    err = capsys.readouterr().err
+    assert "prompt.history_length (10 → 30)" in err and "train again" in err
+    seen = {"trained_until": "2025-07-01T00:00:01"}
+    read = stand_in_bundle.read
+    monkeypatch.setattr(stand_in_bundle.bundle, "read", lambda path: read(path) | seen)
+    assert command(ws) == 2
+    assert "has seen what came after 2025-07-01" in capsys.readouterr().err
+
+
+def test_one_run_for_a_date(ws, capsys):
+    with publish.locked(ws / "ranked", dt.date.fromisoformat(NIGHT)):
+        assert command(ws) == 2
+    assert "a run for 2025-07-01 is under way" in capsys.readouterr().err
+
+
+def test_a_full_disk(ws, capsys, monkeypatch):
+    def full(*args, **kw):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(score, "score_shards", full)
+    assert command(ws) == 2
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_a_lake_that_changes_meanwhile(ws, capsys, monkeypatch):
+    real = score.score_shards
+
+    def meanwhile(*args):
+        real(*args)
+        (ws / "lake/items/items.parquet").touch()
+
+    monkeypatch.setattr(score, "score_shards", meanwhile)
+    assert command(ws) == 2
+    assert "was changed while" in capsys.readouterr().err
+    assert not list(ws.glob("ranked/date=*"))
+
+
+def test_no_lake(tmp_path, capsys):
+    (tmp_path / "ccf.toml").write_text("")
+    assert command(tmp_path) == 2
+    assert "ccf_batch.ingest" in capsys.readouterr().err
