@@ -31,7 +31,6 @@ class Scorer:
             tokens_unshared=150 * c,
             cold_users=0,
             cold_items=0,
-            rejected=0,
         )
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import stand_in as stand_in_bundle
@@ -73,12 +74,12 @@ class Scorer:
             tokens_unshared=150 * c,
             cold_users=1,
             cold_items=2,
-            rejected=int((batch.candidate == 0).sum()),
         )
 
 
 def rank(con, margins, assembly, settings):
     "The five best of each user, by margin; a stand-in for `rules.rank`."
+    total, margins = len(margins), margins.filter(pc.invert(pc.is_nan(margins["margin"])))
     user, row, margin = (margins[k].to_numpy() for k in ("user_id", "item_row", "margin"))
     order = np.lexsort((row, -margin, user))
     user = user[order]
@@ -96,7 +97,7 @@ def rank(con, margins, assembly, settings):
             "reason": pa.repeat(pa.scalar("scored"), n),
         }
     )
-    return table, {"top_k": len(margins) - n}
+    return table, {"no_margin": total - len(margins), "top_k": len(margins) - n}
 
 
 def night(assembly, fail=None, s=None):
@@ -145,9 +146,9 @@ def test_rows_are_sorted_whole_and_counted(tmp_path, stand_in):
     rejected = sum(
         int((b.candidate == 0).sum()) for k in range(3) for b in Assembly(250).batches(k)
     )
-    assert counts["rejected"] == rejected > 0
+    assert counts["removed_no_margin"] == rejected > 0
     assert counts["users"] == 250 and counts["pairs"] == 250 * CANDIDATES
-    assert counts["rule top_k"] == 250 * CANDIDATES - rejected - len(rows)
+    assert counts["removed_top_k"] == 250 * CANDIDATES - rejected - len(rows)
     assert counts["rows"] == manifest["rows"] == len(rows)
     for shard in manifest["shards"]:
         assert {"assembling", "scoring", "rules", "writing"} <= shard["seconds"].keys()
