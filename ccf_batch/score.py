@@ -28,12 +28,12 @@ from .database import run as query
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['PROBE_S', 'PROBE_USERS', 'Command', 'margins', 'clock', 'Night', 'total', 'timed', 'score_shard', 'score_shards',
+__all__ = ['PROBE_S', 'PROBE_USERS', 'ScoreCommand', 'margins', 'clock', 'Night', 'total', 'timed', 'score_shard', 'score_shards',
            'already_published', 'check_bundle', 'machine', 'estimate', 'peak_mb', 'duration', 'saved_tokens', 'paste',
            'prepared_rows', 'summary', 'show_top', 'run']
 
-# %% ../nbs/api/20_score.ipynb #d97ccebe
-class Command(Settings):
+# %% ../nbs/api/20_score.ipynb #176f94b6
+class ScoreCommand(Settings):
     "Score every user's candidates for a date, rank them, and publish them in one step."
 
     date: dt.date | None = None
@@ -186,9 +186,9 @@ def score_shards(night: Night, run: publish.Run, bar: Any) -> None:
                 bar.update(before - bar.n)
                 night.halve_budget()
 
-# %% ../nbs/api/20_score.ipynb #89ef3309
+# %% ../nbs/api/20_score.ipynb #9e7a306b
 def already_published(
-    s: Command,
+    s: ScoreCommand,
     root: Path,
     date: dt.date,
     fingerprint: dict[str, Any],
@@ -382,8 +382,8 @@ def show_top(
         table(f"Top 5 {noun} of {users} users", ["user", ">rank", "title", ">score", "from"], rows)
     say(f"To see more, paste into duckdb:\n\n  {paste(folder)}\n")
 
-# %% ../nbs/api/20_score.ipynb #0f30bc74
-def run(s: Command) -> dict[str, Any] | None:  # The manifest; None for a dry run
+# %% ../nbs/api/20_score.ipynb #912da0e8
+def run(s: ScoreCommand) -> dict[str, Any] | None:  # The manifest; None for a dry run
     "Score a date. Raises `InputError`, and `NothingToDo` where there is no user or no row."
     from ccf_batch import bundle
 
@@ -424,7 +424,7 @@ def _next_date(s: Settings) -> dt.date:
 
 
 def _night(
-    s: Command,
+    s: ScoreCommand,
     date: dt.date,
     path: Path,  # Of the bundle
     run_id: str,
@@ -457,7 +457,7 @@ def _night(
     return night, prepared
 
 
-def _score(s: Command, root: Path, date: dt.date, path: Path, made_of: dict) -> dict[str, Any]:
+def _score(s: ScoreCommand, root: Path, date: dt.date, path: Path, made_of: dict) -> dict[str, Any]:
     "Score what is not done yet, then publish."
     start, seconds = time.perf_counter(), Counter()
     disk.require_exchange(publish.place(root, date), s.paths.allow_gap)
@@ -503,7 +503,7 @@ def _score(s: Command, root: Path, date: dt.date, path: Path, made_of: dict) -> 
     return manifest
 
 
-def _dry_run(s: Command, date: dt.date, path: Path) -> None:
+def _dry_run(s: ScoreCommand, date: dt.date, path: Path) -> None:
     "Print what a run would do, and how long it would take."
     seconds = Counter()
     with tempfile.TemporaryDirectory(prefix="ccf-dry-run-") as work:
@@ -524,7 +524,7 @@ def _dry_run(s: Command, date: dt.date, path: Path) -> None:
     ]
     table(f"Dry run for {date}: nothing was written", ["", ""], rows)
 
-# %% ../nbs/api/20_score.ipynb #7e624dcf
+# %% ../nbs/api/20_score.ipynb #b7e2bf68
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main(Command, run, "python -m ccf_batch.score"))
+    raise SystemExit(main(ScoreCommand, run, "python -m ccf_batch.score"))

@@ -14,3 +14,16 @@ def shared() -> Path:
         if folder and (Path(folder) / "data").is_dir():
             return Path(folder) / "data"
     pytest.skip("needs the shared data sets: set CCF_SHARED or put them at ../shared")
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory) -> Path:
+    "A workspace with the embedded sample as its lake; copy it before changing anything."
+    from ccf_batch import console, ingest
+
+    workspace = tmp_path_factory.mktemp("sample") / "w"
+    flags = ["--sample", "--config", str(workspace / "ccf.toml")]
+    assert (
+        console.main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=flags) == 0
+    )
+    return workspace

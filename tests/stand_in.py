@@ -6,10 +6,11 @@ Run as a program it takes the same flags. Everything else is real: tables, assem
 import sys
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 
-SLEEP_S = 0.1  # a shard, so that a kill finds something under way
+SLEEP_S = 0.05  # a shard, so that a kill finds something under way
 
 
 class Scorer:
@@ -58,9 +59,17 @@ def newest(settings, date):
 bundle = SimpleNamespace(read=read, load=load, newest=newest)
 
 
-if __name__ == "__main__":
+def main(argv=None) -> int:
+    "The command, with the stand-in where it looks for `ccf_batch.bundle`."
     import ccf_batch
     from ccf_batch import console, score
 
-    ccf_batch.bundle = sys.modules["ccf_batch.bundle"] = bundle
-    raise SystemExit(console.main(score.Command, score.run, "score"))
+    with (
+        mock.patch.dict(sys.modules, {"ccf_batch.bundle": bundle}),
+        mock.patch.object(ccf_batch, "bundle", bundle, create=True),
+    ):
+        return console.main(score.ScoreCommand, score.run, "score", argv=argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

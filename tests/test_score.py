@@ -21,7 +21,7 @@ import stand_in as stand_in_bundle
 import torch
 
 import ccf_batch
-from ccf_batch import console, publish, score
+from ccf_batch import publish, score
 from ccf_batch.assemble import Batch, Catalogue
 from ccf_batch.console import InputError, progress
 
@@ -101,7 +101,7 @@ def rank(con, margins, assembly, settings):
 
 
 def night(assembly, fail=None, s=None):
-    settings = s or score.Command()
+    settings = s or score.ScoreCommand()
     model = SimpleNamespace(scorer=lambda catalogue, budget: Scorer(budget, fail))
     ids = pa.array(np.arange(ITEMS))
     nothing = np.zeros(ITEMS)
@@ -110,7 +110,7 @@ def night(assembly, fail=None, s=None):
 
 
 def go(root, assembly, fail=None):
-    fp = publish.fingerprint(DAY, [], "b1", score.Command())
+    fp = publish.fingerprint(DAY, [], "b1", score.ScoreCommand())
     with publish.locked(root, DAY), progress("pairs", None) as bar:
         n = night(assembly, fail)
         run = publish.Run(root, DAY, fp, {})
@@ -236,27 +236,17 @@ def test_text():
 NIGHT = "2025-07-01"  # the day after the sample ends
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory):
-    workspace = tmp_path_factory.mktemp("sample") / "w"
-    ingest = ["-m", "ccf_batch.ingest", "--sample", "--config", str(workspace / "ccf.toml")]
-    subprocess.run([sys.executable, *ingest], check=True, capture_output=True)
-    with (workspace / "ccf.toml").open("a") as f:
-        f.write("\n[score]\nshard_users = 200\n")
-    return workspace
-
-
 @pytest.fixture
-def ws(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr(ccf_batch, "bundle", stand_in_bundle.bundle, raising=False)
-    monkeypatch.setitem(sys.modules, "ccf_batch.bundle", stand_in_bundle.bundle)
+def ws(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(stand_in_bundle, "SLEEP_S", 0)
-    return shutil.copytree(lake, tmp_path / "w")
+    ws = shutil.copytree(sample, tmp_path / "w")
+    with (ws / "ccf.toml").open("a") as f:
+        f.write("\n[score]\nshard_users = 200\n")
+    return ws
 
 
 def command(ws, *flags):
-    flags = ["--config", str(ws / "ccf.toml"), *flags]
-    return console.main(score.Command, score.run, "score", argv=flags)
+    return stand_in_bundle.main(["--config", str(ws / "ccf.toml"), *flags])
 
 
 def files(ws, folder=f"ranked/date={NIGHT}"):
