@@ -4,7 +4,7 @@ SELECT 'users' AS what, count(*) AS n FROM assembly.groups
 UNION ALL
 SELECT 'pairs', coalesce(sum(len(brought) + len(covisited) + len(popular)), 0) FROM assembly.groups
 UNION ALL
-SELECT 'cold_users', count_if(likes = 0) FROM assembly.groups JOIN assembly.users USING (user_row)
+SELECT 'cold_users', count(*) FILTER (likes = 0) FROM assembly.groups JOIN assembly.users USING (user_row)
 UNION ALL
 SELECT 'brought', coalesce(sum(len(brought)), 0) FROM assembly.groups
 UNION ALL

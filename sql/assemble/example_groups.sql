@@ -19,7 +19,7 @@ placed AS (
     )
 ),
 runs AS (
-    SELECT *, count_if(starts) OVER (PARTITION BY user_id ORDER BY place) AS run FROM placed
+    SELECT *, count(*) FILTER (starts) OVER (PARTITION BY user_id ORDER BY place) AS run FROM placed
 )
 SELECT
     user_id, any_value(history) AS history,

@@ -9,7 +9,7 @@
 --   $shard_users   users a shard, about
 CREATE OR REPLACE TABLE assembly.users AS
 WITH known AS (
-    SELECT user_id, count_if(liked) AS likes, max(event_ts) AS last_ts
+    SELECT user_id, count(*) FILTER (liked) AS likes, max(event_ts) AS last_ts
     FROM assembly.known($interactions, $liked_above, $cutoff) SEMI JOIN assembly.items USING (item_id)
     GROUP BY user_id
 ),
@@ -36,7 +36,7 @@ chosen AS (
     FROM judged
 ),
 shards AS (
-    SELECT greatest(1, ceil(count_if(left_out IS NULL) / $shard_users))::UBIGINT AS n FROM chosen
+    SELECT greatest(1, ceil(count(*) FILTER (left_out IS NULL) / $shard_users))::UBIGINT AS n FROM chosen
 ),
 sharded AS (
     SELECT user_id, likes, tie, left_out, CASE WHEN left_out IS NULL THEN (tie % n)::INTEGER END AS shard

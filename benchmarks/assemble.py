@@ -1,0 +1,118 @@
+"""Histories and candidates of all users, from synthetic interactions.
+
+    python benchmarks/assemble.py [--quick] [--memory-limit 3GB] --out FILE.json
+
+1, 10 and 30 million likes over 90 days, 100 a user, of 20,000 items with Zipf popularity. Measured is
+what a night does before it scores: the catalogue, histories of 10, and 100 candidates a user out of
+co-visited and popular items without those seen, prepared in a database file and streamed back as
+arrays. Every size runs in a process of its own, for its peak memory; writing the input is not
+counted. Nothing is reused between runs, but the input may be in the page cache, as it was just
+written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import multiprocessing
+import platform
+import resource
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from scoring import machine
+
+DATE = dt.date(2026, 4, 1)  # the day after the 90 days
+
+
+def write(folder: Path, interactions: int) -> None:
+    "The tables."
+    from ccf_batch.database import connect, run
+
+    lake = folder / "lake"
+    (lake / "items").mkdir(parents=True)
+    con = connect(folder / "write.duckdb", "2GB")
+    run(con, "benchmarks/items", file=str(lake / "items/items.parquet"))
+    run(
+        con, "benchmarks/interactions", interactions=interactions, folder=str(lake / "interactions")
+    )
+
+
+def measure(folder: Path, interactions: int, memory_limit: str, row) -> None:
+    "Assemble everything and put what it took on the queue `row`."
+    from ccf_batch.assemble import Assembly
+    from ccf_batch.database import connect
+    from ccf_batch.settings import Settings
+
+    settings = Settings()
+    settings._workspace = folder
+    start = time.perf_counter()
+    con = connect(folder / "assemble.duckdb", memory_limit)
+    assembly = Assembly(con, settings, DATE)
+    counts = assembly.prepare()
+    prepared = time.perf_counter()
+    pairs = histories = 0
+    for shard in range(assembly.shards):
+        for batch in assembly.batches(shard):
+            pairs += len(batch.candidate)
+            histories += len(batch.history)
+    done = time.perf_counter()
+    assert pairs == counts["pairs"] and histories == 10 * counts["users"]
+    row.put(
+        {
+            "interactions": interactions,
+            "users": counts["users"],
+            "seconds": round(done - start, 2),
+            "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "seconds_streaming": round(done - prepared, 2),
+            "covisited": counts["covisited"],
+            "popular": counts["popular"],
+            "memory_limit": memory_limit,
+            "database_mb": round((folder / "assemble.duckdb").stat().st_size / 2**20),
+        }
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="half a million interactions only")
+    parser.add_argument("--memory-limit", default="3GB", help="DuckDB's")
+    parser.add_argument("--interactions", type=int, nargs="*", help="other sizes")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
+    args = parser.parse_args()
+    sizes = args.interactions or ([500_000] if args.quick else [1_000_000, 10_000_000, 30_000_000])
+
+    rows = []
+    spawn = multiprocessing.get_context("spawn")
+    for interactions in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            queue = spawn.Queue()
+            for work in (
+                spawn.Process(target=write, args=(Path(folder), interactions)),
+                spawn.Process(
+                    target=measure, args=(Path(folder), interactions, args.memory_limit, queue)
+                ),
+            ):
+                work.start()
+                work.join()
+                if work.exitcode:
+                    raise SystemExit(f"{interactions:,} interactions: exit code {work.exitcode}")
+            rows.append(queue.get())
+            print(rows[-1], flush=True)
+
+    result = {
+        "machine": machine(),
+        "versions": {
+            "python": platform.python_version(),
+            **{p: version(p) for p in ("duckdb", "numpy", "pyarrow")},
+        },
+        "rows": rows,
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
