@@ -208,6 +208,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'ccf_batch.ingest._add_entities': ('api/ingest.html#_add_entities', 'ccf_batch/ingest.py'),
                                   'ccf_batch.ingest._add_events': ('api/ingest.html#_add_events', 'ccf_batch/ingest.py'),
                                   'ccf_batch.ingest._add_genres': ('api/ingest.html#_add_genres', 'ccf_batch/ingest.py'),
+                                  'ccf_batch.ingest._check_staged': ('api/ingest.html#_check_staged', 'ccf_batch/ingest.py'),
                                   'ccf_batch.ingest._encoding': ('api/ingest.html#_encoding', 'ccf_batch/ingest.py'),
                                   'ccf_batch.ingest._first_settings': ('api/ingest.html#_first_settings', 'ccf_batch/ingest.py'),
                                   'ccf_batch.ingest._in_order': ('api/ingest.html#_in_order', 'ccf_batch/ingest.py'),

@@ -375,7 +375,7 @@ categorical = {text(attributes.categorical, ensure_ascii=False)}
 numeric = {text(attributes.numeric, ensure_ascii=False)}
 """
 
-# %% ../nbs/api/06_ingest.ipynb #c55ad696
+# %% ../nbs/api/06_ingest.ipynb #83f5a962
 class IngestCommand(Settings):
     """Read a data set, check every row, and write the tables of the lake.
 
@@ -408,14 +408,13 @@ def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, it
             disk.remove(work)
 
 
-def _ingest(settings: IngestCommand, work: Path) -> dict[str, Any]:
+def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
     "`run`, with a folder of its own to work in."
+    settings: Settings = command
     data = (
-        _sample(settings, work)
-        if settings.sample
-        else detect(settings, settings.source, settings.meta)
+        detect(command, command.source, command.meta) if command.source else _sample(command, work)
     )
-    new_file = settings.file is not None and not settings.file.exists()
+    new_file = settings.file if settings.file and not settings.file.exists() else None
     with connect(
         work / "ingest.duckdb", settings.score.memory_limit, settings.score.threads
     ) as con:
@@ -429,20 +428,30 @@ def _ingest(settings: IngestCommand, work: Path) -> dict[str, Any]:
         with step(f"Writing {settings.lake}"):
             _write(reader, data, work / "lake")
             _keep_candidates(settings.lake, work / "lake")
-            staged = settings.model_copy(
-                update={
-                    "paths": settings.paths.model_copy(update={"lake": (work / "lake").absolute()})
-                }
-            )
-            check(staged)
+            _check_staged(settings, (work / "lake").absolute())
             disk.swap_in(work / "lake", settings.lake, settings.paths.allow_gap)
             disk.remove(_rejects_of_failure(settings))
         if new_file:
-            disk.write(settings.file, _toml(settings, data).encode())
+            disk.write(new_file, _toml(settings, data).encode())
         names = ("events", "users", "items", "seen", "untitled", "first", "last")
         found = dict(zip(names, sql(con, "ingest/counts_of_lake").fetchone(), strict=True))
-        _report(settings, counts, sql(con, "ingest/counts_by_reason").fetchall(), found, new_file)
+        _report(
+            settings,
+            counts,
+            sql(con, "ingest/counts_by_reason").fetchall(),
+            found,
+            new_file is not None,
+        )
     return found
+
+
+def _check_staged(settings: Settings, staged: Path) -> None:
+    "The contract's own check before anybody reads: its messages name the lake as it will be."
+    paths = settings.paths.model_copy(update={"lake": staged})
+    try:
+        check(settings.model_copy(update={"paths": paths}))
+    except InputError as e:
+        raise InputError(str(e).replace(str(staged), str(settings.lake))) from None
 
 
 def _sample(settings: IngestCommand, work: Path) -> Dataset:
