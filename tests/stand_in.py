@@ -3,6 +3,7 @@
 Run as a program it takes the same flags. Everything else is real: tables, assembly, rules, publication.
 """
 
+import contextlib
 import sys
 import time
 from types import SimpleNamespace
@@ -18,8 +19,8 @@ class Scorer:
 
     engine_name, dtype, dtype_reason = "formula", "float32", "a stand-in"
 
-    def __init__(self, catalogue, token_budget):
-        self.catalogue = catalogue
+    def __init__(self, model, catalogue, token_budget):
+        pass
 
     def score(self, batch):
         time.sleep(SLEEP_S)
@@ -49,7 +50,7 @@ def read(path):
 
 
 def load(path):
-    return SimpleNamespace(id=path.name, model=SimpleNamespace(scorer=Scorer))
+    return SimpleNamespace(id=path.name, model=None)
 
 
 def newest(settings, date):
@@ -59,15 +60,29 @@ def newest(settings, date):
 bundle = SimpleNamespace(read=read, load=load, newest=newest)
 
 
-def main(argv=None) -> int:
-    "The command, with the stand-in where it looks for `ccf_batch.bundle`."
+@contextlib.contextmanager
+def taken():
+    "`ccf_batch.bundle` and `ccf_batch.model` are the stand-ins, for as long as it lasts."
     import ccf_batch
+
+    parts = {"bundle": bundle, "model": SimpleNamespace(Scorer=Scorer)}
+    before = {name: sys.modules.get(f"ccf_batch.{name}") for name in parts}
+    places = [mock.patch.object(ccf_batch, n, part, create=True) for n, part in parts.items()]
+    sys.modules.update({f"ccf_batch.{name}": part for name, part in parts.items()})
+    with places[0], places[1]:
+        yield
+    for name, module in before.items():
+        if module is None:
+            del sys.modules[f"ccf_batch.{name}"]
+        else:
+            sys.modules[f"ccf_batch.{name}"] = module
+
+
+def main(argv=None) -> int:
+    "The command, with the stand-ins."
     from ccf_batch import console, score
 
-    with (
-        mock.patch.dict(sys.modules, {"ccf_batch.bundle": bundle}),
-        mock.patch.object(ccf_batch, "bundle", bundle, create=True),
-    ):
+    with taken():
         return console.main(score.ScoreCommand, score.run, "score", argv=argv)
 
 

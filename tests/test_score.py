@@ -102,11 +102,11 @@ def rank(con, margins, assembly, settings):
 
 def night(assembly, fail=None, s=None):
     settings = s or score.ScoreCommand()
-    model = SimpleNamespace(scorer=lambda catalogue, budget: Scorer(budget, fail))
+    make = lambda catalogue, budget: Scorer(budget, fail)  # noqa: E731
     ids = pa.array(np.arange(ITEMS))
     nothing = np.zeros(ITEMS)
     catalogue = Catalogue(ids, ids.cast(pa.string()), ids, nothing == 0, nothing)
-    return score.Night(settings, None, assembly, catalogue, model, "b1", "r1")
+    return score.Night(settings, None, assembly, catalogue, make, "b1", "r1")
 
 
 def go(root, assembly, fail=None):
