@@ -159,6 +159,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'ccf_batch.evaluate._since': ('api/evaluate.html#_since', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.baseline_margins': ('api/evaluate.html#baseline_margins', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.day_of': ('api/evaluate.html#day_of', 'ccf_batch/evaluate.py'),
+                                    'ccf_batch.evaluate.earlier': ('api/evaluate.html#earlier', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.measure': ('api/evaluate.html#measure', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.model_margins': ('api/evaluate.html#model_margins', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.run': ('api/evaluate.html#run', 'ccf_batch/evaluate.py'),

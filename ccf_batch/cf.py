@@ -133,7 +133,7 @@ class UserFeatures:
 CONTENT_PENALTY = 1.0  # inverse prior variance of a content weight
 OPTIMIZER = {"maxiter": 300, "maxcor": 10, "ftol": 1e-9}
 
-# %% ../nbs/api/09_cf.ipynb #e45a22f0
+# %% ../nbs/api/09_cf.ipynb #ad51119e
 def _minimise(
     user: np.ndarray,  # int [R], ascending
     item: np.ndarray,  # int [R]
@@ -150,7 +150,11 @@ def _minimise(
     from scipy.special import expit
 
     N, d = a_Nd.shape
-    sizes = {"intercept": (1,), "item_bias": (N,), "user_bias": (n_users,)}
+    sizes: dict[str, tuple[int, ...]] = {
+        "intercept": (1,),
+        "item_bias": (N,),
+        "user_bias": (n_users,),
+    }
     sizes |= {"weight": (x_NF.shape[1],), "user_factor": (n_users, d), "item_rest": (N, d)}
     cf = settings.cf
     penalty = np.concatenate(
@@ -337,7 +341,7 @@ class MF:
 def _f32(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, np.float32)
 
-# %% ../nbs/api/09_cf.ipynb #f368478f
+# %% ../nbs/api/09_cf.ipynb #fdf8683a
 def align(
     mf: MF,
     to: MF,  # With the same item rows
@@ -362,17 +366,15 @@ def out_of_fold(
     catalogue: Catalogue,
     settings: Settings,  # `cf.folds` folds
     seed: int = 0,
-    group: np.ndarray | None = None,  # int [R]: rows of one group stay together; None: each its own
 ) -> list[
     tuple[MF, np.ndarray]
 ]:  # int64 rows of each fold, ascending; the folds share out all rows
     "Models of the same kind, each fitted without the rows beside it, and aligned to `full`."
-    group = np.arange(len(label)) if group is None else group
-    fold = (np.random.default_rng(seed).permutation(group.max() + 1) % settings.cf.folds)[group]
+    fold = np.random.default_rng(seed).permutation(len(label)) % settings.cf.folds
     out = []
     for k in range(settings.cf.folds):
         keep = fold != k
-        rows = [x[keep] for x in (user, item, label)]
+        rows = user[keep], item[keep], label[keep]
         scale = len(label) / max(keep.sum(), 1)
         mf = MF.fit(*rows, n_users, catalogue, settings, seed=seed, scale=scale)
         out.append((align(mf, full), np.flatnonzero(~keep)))
