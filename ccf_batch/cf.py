@@ -341,7 +341,7 @@ class MF:
 def _f32(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, np.float32)
 
-# %% ../nbs/api/09_cf.ipynb #fdf8683a
+# %% ../nbs/api/09_cf.ipynb #9d6d795b
 def align(
     mf: MF,
     to: MF,  # With the same item rows
@@ -366,11 +366,13 @@ def out_of_fold(
     catalogue: Catalogue,
     settings: Settings,  # `cf.folds` folds
     seed: int = 0,
+    group: np.ndarray | None = None,  # int [R]: rows of one group stay together; None: each its own
 ) -> list[
     tuple[MF, np.ndarray]
 ]:  # int64 rows of each fold, ascending; the folds share out all rows
     "Models of the same kind, each fitted without the rows beside it, and aligned to `full`."
-    fold = np.random.default_rng(seed).permutation(len(label)) % settings.cf.folds
+    group = np.arange(len(label)) if group is None else group
+    fold = (np.random.default_rng(seed).permutation(group.max() + 1) % settings.cf.folds)[group]
     out = []
     for k in range(settings.cf.folds):
         keep = fold != k

@@ -188,6 +188,15 @@ def test_folds_share_out_the_rows_and_never_see_their_own(world):
         assert mf.arrays["item_count"].sum() == pytest.approx(6000)
 
 
+def test_rows_of_a_group_stay_together(world):
+    user, item, label, n, catalogue = world
+    settings = make_settings(factors=0, folds=3)
+    full = MF.fit(user, item, label, n, catalogue, settings)
+    folds = out_of_fold(full, user, item, label, n, catalogue, settings, group=user)
+    assert np.array_equal(np.sort(np.concatenate([rows for _, rows in folds])), np.arange(6000))
+    assert sum(len(np.unique(user[rows])) for _, rows in folds) == len(np.unique(user))
+
+
 def test_alignment_turns_factors_and_leaves_every_logit_alone(world):
     from scipy.stats import ortho_group
 
