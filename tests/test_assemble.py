@@ -2,7 +2,6 @@
 
 import datetime as dt
 import hashlib
-import math
 import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -161,12 +160,11 @@ class Oracle:
         "Strength of the neighbours of each item."
         since = self.cutoff - days * DAY
         baskets = [self.last_likes(u, since=since)[-likes:] for u in self.users]
-        users = Counter(r for b in baskets for r in b)
         both = Counter((a, b) for basket in baskets for a in basket for b in basket if a != b)
         out = defaultdict(dict)
         for (a, b), n in both.items():
             if self.items[b].available(self.cutoff):
-                out[a][b] = round(2**20 * n / math.sqrt(users[a] * users[b]))
+                out[a][b] = n
         return {
             a: dict(sorted(near.items(), key=lambda x: (-x[1], x[0]))[:NEIGHBOURS])
             for a, near in out.items()
