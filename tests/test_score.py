@@ -397,13 +397,27 @@ def test_one_run_for_a_date(ws, capsys):
     assert "a run for 2025-07-01 is under way" in capsys.readouterr().err
 
 
-def test_a_full_disk(ws, capsys, monkeypatch):
-    def full(*args, **kw):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (duckdb.IOException("could not write: No space left on device"), "the disk is full"),
+        (
+            duckdb.OutOfMemoryException("failed to allocate"),
+            "score.memory_limit = 4GB is too little",
+        ),
+    ],
+)
+def test_what_the_machine_lacks(ws, capsys, monkeypatch, error, said):
+    def fail(*args, **kw):
+        raise error
 
-    monkeypatch.setattr(score, "score_shards", full)
+    monkeypatch.setattr(score, "score_shards", fail)
     assert command(ws) == 2
-    assert "the disk is full" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+    with pytest.raises(PermissionError):  # what is no lack of room keeps its traceback
+        error = PermissionError(errno.EACCES, "no")
+        command(ws)
 
 
 def test_a_lake_that_changes_meanwhile(ws, capsys, monkeypatch):
@@ -423,3 +437,43 @@ def test_no_lake(tmp_path, capsys):
     (tmp_path / "ccf.toml").write_text("")
     assert command(tmp_path) == 2
     assert "ccf_batch.ingest" in capsys.readouterr().err
+
+
+def many_users(ws, users):
+    "A lake of `users` people with 30 events each on 5,000 items, within the month before the night."
+    for folder in ("items", "interactions/date=2025-06-15"):
+        (ws / "lake" / folder).mkdir(parents=True)
+    con = duckdb.connect()
+    con.execute(
+        """COPY (SELECT i AS item_id, 'Item ' || i AS title,
+            MAP {'genres': ['Drama']}::MAP(VARCHAR, VARCHAR[]) AS attributes
+            FROM range(5000) AS r(i)) TO $path""",
+        {"path": str(ws / "lake/items/items.parquet")},
+    )
+    con.execute(
+        """COPY (SELECT u AS user_id, (5000 * (hash(u, k) % 10000 / 10000) ** 3)::BIGINT AS item_id,
+            1::TINYINT AS label, TIMESTAMP '2025-06-15' + to_seconds(k * 60) AS event_ts
+            FROM range($users) AS a(u), range(30) AS b(k)) TO $path""",
+        {"users": users, "path": str(ws / "lake/interactions/date=2025-06-15/events.parquet")},
+    )
+    (ws / "ccf.toml").write_text(
+        '[score]\nmemory_limit = "1GB"\nthreads = 1\nshard_users = 10_000\n[candidates]\nper_user = 30\n'
+    )
+
+
+@pytest.mark.slow
+def test_memory_of_the_whole_command_does_not_grow_with_users(tmp_path):
+    peak, seconds = {}, {}
+    for users in (20_000, 100_000):
+        ws = tmp_path / str(users)
+        many_users(ws, users)
+        stand_in_py = str(Path(stand_in_bundle.__file__))
+        flags = ["--config", str(ws / "ccf.toml"), "--date", NIGHT]
+        subprocess.run([sys.executable, stand_in_py, *flags], check=True, capture_output=True)
+        manifest = json.loads(files(ws)["_manifest.json"])
+        assert manifest["counts"]["users"] == users
+        peak[users] = manifest["cost"]["peak_rss_mb"]
+        seconds[users] = manifest["seconds"]
+    print(peak, seconds)
+    # five times the users: no more than the noise of DuckDB's buffers, whose limit is 1 GB
+    assert peak[100_000] - peak[20_000] < 300, peak
