@@ -61,7 +61,7 @@ def sha256(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
-# %% ../nbs/api/03_disk.ipynb #fd5e3198
+# %% ../nbs/api/03_disk.ipynb #84730c2f
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -71,7 +71,8 @@ def _exchange(a: Path, b: Path) -> None:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
         raise OSError(errno.ENOSYS, "this C library has no renameat2") from None
-    renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p] * 2 + [ctypes.c_uint]
+    fd, name = ctypes.c_int, ctypes.c_char_p
+    renameat2.argtypes = [fd, name, fd, name, ctypes.c_uint]
     if renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(a), None, str(b))
@@ -83,7 +84,8 @@ def cannot_exchange(
     "Try it on two empty folders: the file system decides, not the name of the operating system."
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=folder) as probe:
         a, b = Path(probe, "a"), Path(probe, "b")
-        a.mkdir(), b.mkdir()
+        a.mkdir()
+        b.mkdir()
         try:
             _exchange(a, b)
         except OSError as e:

@@ -22,7 +22,7 @@ __all__ = ['TEMPLATES', 'UNTITLED', 'spans', 'offsets_of', 'TextTokenizer', 'Tem
 if TYPE_CHECKING:  # duck-typed here: only its arrays are read
     from ccf_batch.assemble import Batch
 
-# %% ../nbs/api/08_prompt.ipynb #179d4485
+# %% ../nbs/api/08_prompt.ipynb #f404c52e
 def spans(
     starts: np.ndarray,  # int64 [R] where each row begins in a flat array
     lengths: np.ndarray,  # int64 [R] how long it is
@@ -35,7 +35,7 @@ def spans(
 
 
 def offsets_of(
-    lengths: np.ndarray,  # [R]
+    lengths: np.ndarray | list[int],  # [R]
 ) -> np.ndarray:  # int64 [R + 1]
     "Offsets of rows of these lengths."
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
