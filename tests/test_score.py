@@ -303,6 +303,15 @@ def test_a_night(ws, capsys):
     assert wrong == (0,)
 
 
+def test_a_path_is_not_a_pattern(ws, capsys):
+    odd = ws.rename(ws.with_name("it's [a] *"))
+    assert command(odd) == 0
+    out = capsys.readouterr().out
+    assert "Top 5 movies of 3 users" in out
+    pasted = re.search(r"FROM read_parquet.*;", out)[0]
+    assert len(duckdb.execute(pasted).fetchall()) == 20
+
+
 def test_again_with_nothing_changed_is_done_at_once(ws, capsys, monkeypatch):
     assert command(ws) == 0
     before = files(ws)
