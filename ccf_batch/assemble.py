@@ -75,7 +75,7 @@ def _flat(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 def _numbers(values: pa.Array, dtype: str) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
 
-# %% ../nbs/api/07_assemble.ipynb #cc811196
+# %% ../nbs/api/07_assemble.ipynb #fa2fd540
 def files(
     settings: Settings,
     table: str,  # Its folder below the lake, partitions as `date=*`
@@ -89,7 +89,7 @@ class AsOf:
 
     def __init__(
         self,
-        con,  # duckdb.DuckDBPyConnection; working tables go into its schema `assembly`
+        con,  # duckdb.DuckDBPyConnection to a database of its own: schema `assembly` is replaced
         settings: Settings,
         date: dt.date | None = None,  # None: the day after the last event, in `domain.zone`
     ):
@@ -162,7 +162,7 @@ class AsOf:
         run(con, "assemble/events", **self._known)
         self._users_built = (limit_users,)
 
-# %% ../nbs/api/07_assemble.ipynb #50df1d99
+# %% ../nbs/api/07_assemble.ipynb #5ba9483d
 DRAWS = 8  # draws a negative; in a small catalogue many fall on what the user has taken
 
 
@@ -186,7 +186,7 @@ def _example_batch(t: pa.Table) -> Batch:
 class Labelled(AsOf):
     "The labelled rows before the cut-off, each with what was known of its user then."
 
-    left_out = 0  # labelled rows that the last `examples` did not use: older, or of unknown items
+    left_out = 0  # labelled rows of its split that the last `examples` left out, the older ones
 
     def examples(
         self,
@@ -199,7 +199,7 @@ class Labelled(AsOf):
             return self._brought(split, dt.datetime.min, s.max_examples)
         events, implicit = run(self.con, "assemble/feedback").fetchone()
         newest = max(1, s.max_examples // (1 + s.negatives)) if implicit else s.max_examples
-        self.left_out = max(0, events - newest)
+        self.left_out = 0 if split == "valid" else max(0, events - newest)
         run(self.con, "assemble/labelled_newest", newest=newest, valid=split == "valid")
         return self._groups(implicit)
 
