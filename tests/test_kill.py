@@ -58,8 +58,8 @@ def kill_many(command: list[str], prepared: Path, tmp_path: Path, kills: int, af
     after = folder_bytes(whole)
     assert rows_of(after) != rows_of(before)
     killed = resumed = 0
-    for k in range(kills):
-        workspace = shutil.copytree(prepared, tmp_path / str(k))
+    while killed < kills:
+        workspace = shutil.copytree(prepared, tmp_path / str(killed))
         job = start(command, workspace, *new)
         if after_shards:
             shards = dice.randint(1, 9)
@@ -67,8 +67,12 @@ def kill_many(command: list[str], prepared: Path, tmp_path: Path, kills: int, af
                 time.sleep(0.005)
         else:
             # one kill in each tenth of the time that it takes, anywhere in it
-            time.sleep(took * (k + dice.random()) / kills)
-        killed += job.poll() is None
+            time.sleep(took * (killed + dice.random()) / kills)
+        if job.poll() is not None:  # the machine is quicker now than when `took` was measured
+            took *= 0.8
+            shutil.rmtree(workspace)
+            continue
+        killed += 1
         job.kill()
         job.wait()
         now = folder_bytes(workspace)
@@ -80,8 +84,8 @@ def kill_many(command: list[str], prepared: Path, tmp_path: Path, kills: int, af
         manifest = json.loads(folder_bytes(workspace)["_manifest.json"])
         resumed += any(shard["attempt"] < manifest["attempts"] for shard in manifest["shards"])
         shutil.rmtree(workspace)
-    print(f"{killed} of {kills} were killed alive, {resumed} went on from finished shards")
-    assert killed >= max(1, kills - 1) and resumed >= 1
+    print(f"killed {killed} times; {resumed} reruns went on from finished shards")
+    assert resumed >= 1
 
 
 @pytest.fixture
