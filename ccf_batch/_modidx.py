@@ -164,6 +164,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'ccf_batch.evaluate.model_margins': ('api/evaluate.html#model_margins', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.run': ('api/evaluate.html#run', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.show': ('api/evaluate.html#show', 'ccf_batch/evaluate.py'),
+                                    'ccf_batch.evaluate.show_recall': ('api/evaluate.html#show_recall', 'ccf_batch/evaluate.py'),
                                     'ccf_batch.evaluate.write': ('api/evaluate.html#write', 'ccf_batch/evaluate.py')},
             'ccf_batch.fit': { 'ccf_batch.fit.Fold': ('api/fit.html#fold', 'ccf_batch/fit.py'),
                                'ccf_batch.fit.Split': ('api/fit.html#split', 'ccf_batch/fit.py'),

@@ -20,7 +20,8 @@ from .metrics import quality
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['GROUPS', 'Command', 'measure', 'model_margins', 'baseline_margins', 'day_of', 'earlier', 'run', 'write', 'show']
+__all__ = ['GROUPS', 'RECALL_DAYS', 'Command', 'measure', 'model_margins', 'baseline_margins', 'day_of', 'earlier', 'show_recall',
+           'run', 'write', 'show']
 
 # %% ../nbs/api/21_evaluate.ipynb #4cfcfa48
 if TYPE_CHECKING:
@@ -134,12 +135,27 @@ def earlier(
     (first,) = query(connect(), "evaluate/test_starts", examples=test).fetchone()
     return first.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(settings.domain.zone)).date()
 
-# %% ../nbs/api/21_evaluate.ipynb #24adebef
+# %% ../nbs/api/21_evaluate.ipynb #063f7053
+RECALL_DAYS = 7
+
+
+def show_recall(
+    rows: list[dict[str, Any]],  # From `assemble.candidate_recall`
+    date: dt.date,  # Of the candidates
+) -> None:
+    "Print the table of candidate recall."
+    shown = [
+        (r["source"], f"{r['recall']:.1%}" if r["likes"] else "–", f"{r['likes']:,}") for r in rows
+    ]
+    title = f"Candidates of {date}: which of the likes of the next {RECALL_DAYS} days they had"
+    table(title, ["source", ">share of likes", ">likes"], shown)
+
+# %% ../nbs/api/21_evaluate.ipynb #e4a158c1
 def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`
     "Measure a bundle. Raises `InputError`; `NothingToDo` where there are no rows that it has not seen."
     from ccf_batch import bundle as bundles
     from ccf_batch import tables
-    from ccf_batch.assemble import Assembly
+    from ccf_batch.assemble import Assembly, candidate_recall
     from ccf_batch.database import connect
 
     def assembly(settings: Settings, date: dt.date | None) -> Assembly:
@@ -177,6 +193,13 @@ def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`
     rejected = int(np.isnan(margins["model"]).sum())
     show(results, f"Bundle {bundle.id} on rows from {since} UTC on, before {date}")
     say(f"engine: {engine}; training rows: {len(train.candidate):,}; rejected rows: {rejected:,}")
+    with step(f"Counting how many of the likes of the {RECALL_DAYS} days after are candidates"):
+        con = connect(memory_limit=s.score.memory_limit, threads=s.score.threads)
+        first = day_of(since, trained)
+        recall = candidate_recall(
+            con, trained.model_copy(update={"candidates": s.candidates}), first, RECALL_DAYS
+        )
+    show_recall(recall, first)
     say(f"written to {file.resolve()}")
     return results
 

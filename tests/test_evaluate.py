@@ -134,6 +134,7 @@ def test_measures_the_model_beside_the_baselines_on_unseen_rows(workspace, capsy
     assert all(r["since"] == dt.datetime(2026, 2, 15) for r in found.values())
     out = capsys.readouterr().out
     assert all(name in out for name in names) and "evaluations" in out
+    assert f"Candidates of {UNTIL}" in out and "covisited" in out
 
 
 def test_the_same_question_has_the_same_answer(workspace):
