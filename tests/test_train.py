@@ -1,0 +1,313 @@
+"Training: steps, stages, what is kept, and going on after a kill as if nothing had happened."
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccf_batch import bundle, fit, lm, train
+from ccf_batch.assemble import Assembly
+from ccf_batch.console import main
+from ccf_batch.database import connect
+from ccf_batch.model import Scorer, take_groups
+from ccf_batch.settings import load as load_settings
+
+CUT = "2026-03-03"  # the day after the tiny lake ends, about
+NANO = functools.partial(lm.nano, steps=3)  # its text is not what is tested here
+
+
+def train_in(config, *flags):
+    return main(train.TrainSettings, train.run, "train", argv=["--config", str(config), *flags])
+
+
+def bundles(config):
+    return sorted(p.name for p in (config.parent / "bundles").glob("2*"))
+
+
+@pytest.fixture(autouse=True)
+def quick_nano(monkeypatch):
+    monkeypatch.setattr(lm, "nano", NANO)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    "A workspace with a tiny lake; copy nothing: each test has bundles of its own."
+    return tiny.write_workspace(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture
+def config(lake, tmp_path):
+    "Settings in a fresh workspace over the shared lake."
+    (tmp_path / "ccf.toml").write_text(f'paths.lake = "{lake.parent / "lake"}"\n' + tiny.CONFIG)
+    return tmp_path / "ccf.toml"
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=40),
+    folds=st.integers(1, 4),
+    examples=st.integers(1, 20),
+    seed=st.integers(0, 99),
+)
+def test_deal_shares_out_all_groups_each_step_from_one_fold(sizes, folds, examples, seed):
+    rng = np.random.default_rng(seed)
+    fold = rng.integers(0, folds, len(sizes))
+    sizes = np.array(sizes)
+    steps = fit.deal(sizes, fold, examples, rng)
+    assert sorted(np.concatenate([g for _, g in steps])) == list(range(len(sizes)))
+    for k, groups in steps:
+        assert len(groups) and (fold[groups] == k).all()
+        assert sizes[groups].sum() < examples + sizes[groups].max()
+    again = fit.deal(sizes, fold, examples, np.random.default_rng(seed + 1))
+    assert sorted(len(g) for _, g in again)  # another order is another deal, and that is all
+
+
+def test_a_bundle_from_the_tables(config, capsys):
+    assert train_in(config) == 0
+    (name,) = bundles(config)
+    loaded = bundle.load(config.parent / "bundles" / name)
+    out = capsys.readouterr().out
+    m = loaded.about["metrics"]
+    assert "CF logit alone" in out and f"{m['valid_auc']:.4f}" in out
+    assert f"python -m ccf_batch.score --config {config} --date 2026-03-0" in out
+    assert m["valid_auc"] >= m["valid_cf_auc"] > 0.6  # epoch 0 competes
+    # what the summary says of the kept state is what the bundle says of the same rows
+    settings = load_settings(config=config)
+    assembly = Assembly(connect(), settings)
+    valid = assembly.examples("valid")
+    scored = Scorer(loaded.model, assembly.catalogue()).score(valid)
+    assert m["valid_rows"] == len(valid.candidate)
+    from ccf_batch.metrics import auc
+
+    assert auc(valid.label, scored.margin) == pytest.approx(m["valid_auc"], abs=1e-9)
+    assert loaded.trained_until == assembly.cutoff
+    assert not (config.parent / "bundles" / ".training.safetensors").exists()
+
+
+def test_nothing_at_or_after_the_date_is_seen(config):
+    assert train_in(config, "--date", "2026-02-10") == 0
+    assert bundles(config)[0].startswith("2026-02-10-")
+    early = Assembly(connect(), load_settings(config=config), None)
+    ids = early.examples("train").user_id
+    assert len(ids)  # there are rows after it
+    path = config.parent / "bundles" / bundles(config)[0]
+    counts = bundle.load(path).model.cf.arrays["item_count"]
+    import datetime as dt
+
+    known = Assembly(connect(), load_settings(config=config), dt.date(2026, 2, 10))
+    assert counts.sum() == len(known.examples("train").candidate)
+
+
+def test_training_scores_as_scoring_does(config):
+    "Dropout aside, the forward pass of a step gives the margins that a night gives."
+    settings = train.TrainSettings(**load_settings(config=config).saved())
+    settings._workspace = config.parent
+    assembly = Assembly(connect(), settings)
+    catalogue, batch = assembly.catalogue(), assembly.examples("train")
+    cf, users, _ = train.encoder(batch, catalogue, settings)
+    from ccf_batch.model import rows_of, untrained
+
+    model = untrained(
+        settings, train.language_model(catalogue, settings), cf, catalogue, users, assembly.cutoff
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.lm.model.lm_head.weight.normal_(std=0.3)
+        model.answer.scale.fill_(0.8)
+        model.answer.bias.fill_(0.1)
+    model.fusion.eval()
+    some = take_groups(batch, np.arange(60, 0, -2))
+    prompts = model.prompts()
+    side = model.item_side(prompts, catalogue)
+    groups = prompts.groups(side.texts, some)
+    kept = np.arange(len(some.candidate))
+    part, logit = fit.forward(model, cf, side, rows_of(some.user_id, users), some, groups, kept)
+    scored = Scorer(model, catalogue).score(some)
+    np.testing.assert_allclose(logit.numpy(), scored.cf_logit, atol=1e-6)
+    np.testing.assert_allclose((part + logit).detach().numpy(), scored.margin, atol=2e-5)
+    assert part.std() > 0.01
+
+
+def test_folds_never_see_their_own_rows(config):
+    settings = load_settings(config=config)
+    assembly = Assembly(connect(), settings)
+    batch, catalogue = assembly.examples("train"), assembly.catalogue()
+    _, _, folds = train.encoder(batch, catalogue, settings)
+    assert sorted(np.concatenate([rows for _, rows in folds])) == list(range(len(batch.candidate)))
+    fold_of = np.zeros(len(batch.candidate), int)
+    for k, (_, rows) in enumerate(folds):
+        fold_of[rows] = k
+    for g in range(len(batch)):
+        assert len(set(fold_of[slice(*batch.candidate_offsets[g : g + 2])])) == 1
+
+
+def test_the_same_inputs_give_the_same_bundle(config, tmp_path):
+    assert train_in(config) == train_in(config) == 0
+    assert len(bundles(config)) == 1
+    assert train_in(config, "--train.seed", "1") == 0
+    assert len(bundles(config)) == 2
+
+
+WRAPPED = """
+import functools, sys
+from ccf_batch import lm, train
+from ccf_batch.console import main
+lm.nano = functools.partial(lm.nano, steps=3)
+raise SystemExit(main(train.TrainSettings, train.run, "train"))
+"""
+
+
+def test_killed_after_an_epoch_it_ends_with_the_same_bytes(config, capsys):
+    flags = ["--config", str(config), "--train.epochs", "4"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    state = config.parent / "bundles" / ".training.safetensors"
+    child = subprocess.Popen(
+        [sys.executable, "-c", WRAPPED, *flags],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not state.exists():
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not bundles(config) and state.exists()
+    resumed = subprocess.run(
+        [sys.executable, "-c", WRAPPED, *flags], env=env, capture_output=True, text=True
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming after epoch" in resumed.stdout
+    (first,) = bundles(config)
+    files = (config.parent / "bundles" / first).rglob("*")
+    before = {p: p.read_bytes() for p in files if p.is_file() and p.name != "bundle.json"}
+    whole = subprocess.run(
+        [sys.executable, "-c", WRAPPED, *flags], env=env, capture_output=True, text=True
+    )
+    assert whole.returncode == 0 and "resuming" not in whole.stdout
+    assert bundles(config) == [first]
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_state_of_other_settings_is_not_gone_on_with(config, capsys, monkeypatch):
+    saved = fit.State.save
+    monkeypatch.setattr(fit.State, "save", lambda self, *a: (saved(self, *a), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        train_in(config)
+    monkeypatch.setattr(fit.State, "save", saved)
+    assert train_in(config, "--train.learning-rate", "0.002") == 0
+    assert "starting over" in capsys.readouterr().out
+    with monkeypatch.context() as m, pytest.raises(ZeroDivisionError):
+        m.setattr(fit.State, "save", lambda self, *a: (saved(self, *a), 1 / 0))
+        train_in(config)
+    assert train_in(config, "--no-resume") == 0
+    out = capsys.readouterr().out
+    assert "resuming" not in out and "starting over" not in out
+
+
+@pytest.mark.parametrize("offset", [True, False])
+def test_two_stages_on_a_pretrained_base(config, offset, monkeypatch):
+    "Words first, with the adapter alone; then slots, with the adapter frozen; the base never."
+    tiny.write_qwen3(config.parent / "qwen3")
+    text = config.read_text().replace("[model]\n", '[model]\nbase = "qwen3"\n')
+    config.write_text(text.replace("[train]\n", f"[train]\noffset = {str(offset).lower()}\n"))
+    seen = []
+    stage = fit.Trainer._stage
+
+    def watched(self, s):
+        weights = {n: p.detach().clone() for n, p in self.model.lm.model.named_parameters()}
+        before = fit.copies(self.parameters)
+        stage(self, s)
+        changed = {n for n, p in self.parameters.items() if not torch.equal(p, before[n])}
+        base = {
+            n
+            for n, p in self.model.lm.model.named_parameters()
+            if "lora_" not in n and not torch.equal(p, weights[n])
+        }
+        seen.append((s.name, s.template, {n.split(".")[0] for n in changed}, base))
+
+    monkeypatch.setattr(fit.Trainer, "_stage", watched)
+    assert train_in(config) == 0
+    assert [s[:2] for s in seen] == [("text", "text"), ("slots", "full")]
+    assert seen[0][2] == {"lm", "answer"} and seen[1][2] == {"fusion", "answer"}
+    assert seen[0][3] == seen[1][3] == set()
+    (name,) = bundles(config)
+    loaded = bundle.load(config.parent / "bundles" / name)
+    assert loaded.model.template == "full" and loaded.model.lm.adapted
+
+
+def states(out):
+    "Of the printed table: training loss (none for epoch 0), AUC, UAUC and log loss of each state."
+    lines = [line.split() for line in out.splitlines() if ":" not in line]
+    return [[float(x) for x in line[3:]] for line in lines if line[:2] == ["joint,", "epoch"]]
+
+
+def test_beside_an_offset_training_starts_at_the_cf_logit(config, capsys):
+    assert train_in(config) == 0
+    out = capsys.readouterr().out
+    (cf,) = [line.split()[-3:] for line in out.splitlines() if "CF logit alone  " in line]
+    assert states(out)[0] == [float(x) for x in cf]
+
+
+def test_without_an_offset_it_learns_what_the_encoder_knows(config, capsys):
+    flags = ["--no-train.offset", "--train.epochs", "8", "--train.batch-examples", "32"]
+    assert train_in(config, *flags, "--train.learning-rate", "0.003") == 0
+    first, *rest = states(capsys.readouterr().out)
+    assert first[0] == 0.5  # it knows nothing yet
+    assert rest[-1][0] < rest[0][0] - 0.03  # training loss
+    assert max(r[1] for r in rest) > 0.6
+
+
+def test_without_dislikes_nothing_can_be_learned(tmp_path, capsys):
+    config = tiny.write_workspace(
+        tmp_path, tiny.CONFIG.replace("liked_above = 3", "liked_above = 1")
+    )
+    assert train_in(config) == 2
+    err = capsys.readouterr().err
+    assert "both likes and dislikes are needed" in err and "domain.liked_above" in err
+
+
+def test_only_one_at_a_time(config, capsys):
+    from ccf_batch import disk
+
+    with disk.lock(config.parent / "bundles" / ".lock", "a training"):
+        assert train_in(config) == 2
+    assert "a training is under way" in capsys.readouterr().err
+
+
+def test_divergence_is_said_plainly(config, capsys):
+    assert train_in(config, "--train.learning-rate", "1e30") == 2
+    assert "lower train.learning_rate" in capsys.readouterr().err
+
+
+def test_prompts_that_never_fit_are_said_plainly(config, capsys):
+    flags = ["--prompt.template", "full", "--prompt.max-tokens", "16"]
+    assert train_in(config, *flags) == 2
+    assert "prompt.max_tokens" in capsys.readouterr().err
+
+
+def test_max_steps_is_a_trial(config, capsys):
+    assert train_in(config, "--train.max-steps", "3") == 0
+    assert "joint, epoch 1" in capsys.readouterr().out
+
+
+def test_help_is_quick():
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "ccf_batch.train", "--help"], capture_output=True, text=True
+    )
+    took = time.perf_counter() - start
+    assert done.returncode == 0 and "--date" in done.stdout and "--no-resume" in done.stdout
+    assert took < 3  # under 1 s on a quiet machine

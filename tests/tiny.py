@@ -1,0 +1,138 @@
+"A lake and models small enough that training them takes seconds."
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FIRST = dt.datetime(2026, 1, 1)
+CONFIG = """
+[domain]
+noun = "films"
+liked_above = 3
+[attributes]
+categorical = ["genres"]
+[model]
+hidden = 16
+layers = 1
+[cf]
+factors = 3
+folds = 2
+[train]
+epochs = 2
+[score]
+threads = 1
+"""
+MAP = pa.map_(pa.string(), pa.list_(pa.string()))
+GENRES = ("Drama", "War", "Comedy")
+
+
+def write_lake(folder, users=40, items=50, n=1500, seed=0):
+    "Ratings over 60 days, of users who each like one genre."
+    rng = np.random.default_rng(seed)
+    user, item = rng.integers(0, users, n), rng.integers(0, items, n)
+    seconds = np.sort(rng.integers(0, 60 * 86400, n))
+    z = rng.normal(size=items)[item] + np.where(user % 3 == item % 3, 1.5, -1)
+    rating = np.where(rng.random(n) < 1 / (1 + np.exp(-z)), 5.0, 2.0)
+    times = [FIRST + dt.timedelta(seconds=int(s)) for s in seconds]
+    days = np.array([t.date() for t in times])
+    rows = pa.table(
+        {
+            "user_id": user,
+            "item_id": pa.array([f"i'{k:03d}" for k in item]),
+            "rating": rating,
+            "event_ts": pa.array(times, pa.timestamp("us")),
+        }
+    )
+    for day in np.unique(days):
+        place = folder / f"interactions/date={day}"
+        place.mkdir(parents=True)
+        pq.write_table(rows.filter(pa.array(days == day)), place / "rows.parquet")
+    (folder / "items").mkdir()
+    attributes = [[("genres", [GENRES[k % 3]])] for k in range(items)]
+    table = {
+        "item_id": [f"i'{k:03d}" for k in range(items)],
+        "title": [f"Film {k}" for k in range(items)],
+        "attributes": pa.array(attributes, MAP),
+    }
+    pq.write_table(pa.table(table), folder / "items/items.parquet")
+
+
+def write_workspace(folder, config=CONFIG, **lake):
+    "A workspace with a tiny lake; returns the path of its settings."
+    write_lake(folder / "lake", **lake)
+    (folder / "ccf.toml").write_text(config)
+    return folder / "ccf.toml"
+
+
+def write_qwen3(folder):
+    "A pretrained base as somebody would bring one: a tiny Qwen3 of random weights, in a folder."
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from ccf_batch.lm import nano_tokenizer
+    from ccf_batch.settings import Settings
+
+    tokenizer = nano_tokenizer([f"Film {k}" for k in range(50)], Settings())
+    torch.manual_seed(1)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer) + 7,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def model_of(settings, lm=None, seed=0, head=0.3):
+    "A model with a fitted encoder and a language model that has a say, but has learned nothing; its catalogue."
+    import torch
+
+    from ccf_batch.assemble import Catalogue
+    from ccf_batch.cf import MF
+    from ccf_batch.lm import nano
+    from ccf_batch.model import untrained
+
+    n = 30
+    catalogue = Catalogue(
+        item_id=pa.array([f"i{k:02d}" for k in range(n)]),
+        title=pa.array([f"Film {k}" for k in range(n - 1)] + [None]),
+        attributes=pa.array([[("genres", [GENRES[k % 3]])] for k in range(n)], MAP),
+        available=np.ones(n, bool),
+        count=np.full(n, 20),
+    )
+    rng = np.random.default_rng(seed)
+    user, item = rng.integers(0, 20, 600), rng.integers(0, n - 2, 600)
+    label = (rng.random(600) < np.where(user % 3 == item % 3, 0.8, 0.3)).astype(np.int8)
+    cf = MF.fit(user, item, label, 20, catalogue, settings)
+    if lm is None:
+        lm = nano(catalogue.title.to_pylist()[:-1], settings, seed=seed, steps=3)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            lm.model.lm_head.weight.normal_(std=head)
+    users = pa.array(range(20))
+    return untrained(settings, lm, cf, catalogue, users, dt.datetime(2026, 7, 1)), catalogue
+
+
+def batch_of(rng, groups, items=30, users=22, candidates=4, longest=6):
+    "Random groups; users 20 and 21, and the last two items, are not in the encoder's training rows."
+    from ccf_batch.assemble import Batch
+    from ccf_batch.prompt import offsets_of
+
+    seen, offered = rng.integers(0, longest, groups), rng.integers(1, candidates + 1, groups)
+    return Batch(
+        user_id=pa.array(rng.integers(0, users, groups)),
+        history=rng.integers(0, items, seen.sum()).astype(np.int32),
+        history_offsets=offsets_of(seen),
+        candidate=rng.integers(0, items, offered.sum()).astype(np.int32),
+        candidate_offsets=offsets_of(offered),
+    )
