@@ -228,7 +228,7 @@ def put(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             parameters[name].copy_(value)
 
-# %% ../nbs/api/17_fit.ipynb #180c4bd3
+# %% ../nbs/api/17_fit.ipynb #dde7b449
 class Trainer:
     "Fits a model on folds, validates each epoch, keeps the best, survives a kill."
 
@@ -308,13 +308,11 @@ class Trainer:
 
     def _optimizer(self, active: dict[str, nn.Parameter]) -> torch.optim.AdamW:
         "AdamW, with the language model's body at its own rate."
-        lm = self.model.lm
-        slow = self.settings.offset or lm.source["kind"] != "nano"
-        head = lm.base.get_output_embeddings().weight
+        head = self.model.lm.base.get_output_embeddings().weight
         body = [p for n, p in active.items() if n.startswith("lm.") and p is not head]
         ids = {id(p) for p in body}
         groups = [
-            {"params": body, "share": LM_RATE if slow else 1.0},
+            {"params": body, "share": LM_RATE},
             {"params": [p for p in active.values() if id(p) not in ids], "share": 1.0},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=WEIGHT_DECAY)

@@ -73,7 +73,7 @@ class TextTokenizer:
             ids[r] = ids[r][~np.isin(ids[r], self.added)]
         return ids
 
-# %% ../nbs/api/08_prompt.ipynb #71b7c60c
+# %% ../nbs/api/08_prompt.ipynb #4eafdaba
 @dataclass(frozen=True)
 class Template:
     "The wording of a prompt; `{noun}`, `{yes}`, `{no}` are filled in from the settings."
@@ -108,7 +108,7 @@ TEMPLATES = {
         after_entry="",
         before_user=" User:",
         closing=" Likes",
-        cue="?",
+        cue="",  # the answer is read at the slot itself
     ),
     "text": Template(
         liked="#Question: A user has given high ratings to the following {noun}:",
