@@ -264,6 +264,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'ccf_batch.lm.nano_tokenizer': ('api/lm.html#nano_tokenizer', 'ccf_batch/lm.py'),
                               'ccf_batch.lm.pick_dtype': ('api/lm.html#pick_dtype', 'ccf_batch/lm.py'),
                               'ccf_batch.lm.save': ('api/lm.html#save', 'ccf_batch/lm.py'),
+                              'ccf_batch.lm.use_threads': ('api/lm.html#use_threads', 'ccf_batch/lm.py'),
                               'ccf_batch.lm.with_lora': ('api/lm.html#with_lora', 'ccf_batch/lm.py')},
             'ccf_batch.metrics': { 'ccf_batch.metrics.Quality': ('api/metrics.html#quality', 'ccf_batch/metrics.py'),
                                    'ccf_batch.metrics.auc': ('api/metrics.html#auc', 'ccf_batch/metrics.py'),

@@ -239,7 +239,7 @@ def with_popularity(
     log_N1 = (np.maximum(np.log1p(count), least)[:, None] - mean) / spread
     return sparse.hstack([content.transform(catalogue), sparse.csr_matrix(log_N1)], format="csr")
 
-# %% ../nbs/api/09_cf.ipynb #113f0225
+# %% ../nbs/api/09_cf.ipynb #4d838145
 @dataclass(frozen=True)
 class MF:
     "The fitted encoder. Item rows are those of the catalogue, user rows those of `fit`."
@@ -261,6 +261,7 @@ class MF:
     ) -> MF:
         "Fit on labelled rows; the same rows in the same order give the same bytes."
         from scipy import sparse
+        from threadpoolctl import threadpool_limits
 
         order = np.argsort(user, kind="stable")
         user, item = user[order].astype(np.int32), item[order].astype(np.int32)
@@ -279,7 +280,10 @@ class MF:
         project[:, : top.shape[1]] = top
         arrays |= {"project": project, "mean": mean_F @ project}
         a_Nd = x_NF @ project - arrays["mean"]
-        arrays |= _minimise(user, item, label, x_NF, a_Nd, n_users, settings, seed)
+        with threadpool_limits(
+            1
+        ):  # many small products: more threads would only wait for each other
+            arrays |= _minimise(user, item, label, x_NF, a_Nd, n_users, settings, seed)
         return cls(content, arrays)
 
     def items(

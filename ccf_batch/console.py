@@ -66,7 +66,7 @@ def progress(
         dynamic_ncols=live,
     )
 
-# %% ../nbs/api/01_console.ipynb #a011c447
+# %% ../nbs/api/01_console.ipynb #fd10c283
 def _plain(
     cell: Any,
 ) -> str:
@@ -86,6 +86,7 @@ def table(
     from rich.text import Text
 
     out = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, title_justify="left")
+    out.show_header = any(columns)
     for name in columns:
         out.add_column(Text(name.lstrip(">")), justify="right" if name.startswith(">") else "left")
     for row in rows:

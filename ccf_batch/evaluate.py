@@ -150,13 +150,14 @@ def show_recall(
     title = f"Candidates of {date}: which of the likes of the next {RECALL_DAYS} days they had"
     table(title, ["source", ">share of likes", ">likes"], shown)
 
-# %% ../nbs/api/21_evaluate.ipynb #e4a158c1
+# %% ../nbs/api/21_evaluate.ipynb #d724755e
 def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`
     "Measure a bundle. Raises `InputError`; `NothingToDo` where there are no rows that it has not seen."
     from ccf_batch import bundle as bundles
     from ccf_batch import tables
     from ccf_batch.assemble import Assembly, candidate_recall
     from ccf_batch.database import connect
+    from ccf_batch.lm import use_threads
 
     def assembly(settings: Settings, date: dt.date | None) -> Assembly:
         con = connect(memory_limit=s.score.memory_limit, threads=s.score.threads)
@@ -165,6 +166,7 @@ def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`
     tables.check(s)
     date = s.date or assembly(s, None).date
     bundle = bundles.load(s.bundle or bundles.newest(s, date), s.workspace)
+    use_threads(s.score.threads, bundle.model.lm.parameters())
     since = _since(s, bundle)
     # histories, likes and attributes as the bundle was trained on; the tables from here
     trained = bundle.settings.model_copy(update={"paths": s.paths})

@@ -220,7 +220,7 @@ class Shard:
         self._writer.close()
         self.path.unlink()
 
-# %% ../nbs/api/19_publish.ipynb #9042ed6c
+# %% ../nbs/api/19_publish.ipynb #9e772c65
 KEEP_DAYS = 1.0
 _SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.rows-(\d+)\.sha256-([0-9a-f]{16})\.parquet")
 
@@ -312,11 +312,11 @@ class Run:
             left.unlink()
         for file in sorted(self.output.iterdir()):
             name = _SHARD.fullmatch(file.name)
-            counted = _read(self.folder / f"shard-{name[1]}.json") if name else {}
-            if counted.get("file") == file.name and disk.sha256(file)[:16] == name[4]:
-                done[int(name[1])] = counted
-                continue
             if name:
+                counted = _read(self.folder / f"shard-{name[1]}.json")
+                if counted.get("file") == file.name and disk.sha256(file)[:16] == name[4]:
+                    done[int(name[1])] = counted
+                    continue
                 say(f"  {file.name}: not what its name says; it is made again")
             file.unlink()
         return done

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Train', 'Score',
            'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #6c252374
+# %% ../nbs/api/00_settings.ipynb #83bddb97
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -194,7 +194,7 @@ class Score(Group):
     memory_limit: str = "4GB"
     """DuckDB's memory limit; beyond it DuckDB spills to disk."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads of DuckDB and torch; unset: all cores."""
+    """Threads of DuckDB and torch; unset: all cores, and one for torch where the model is tiny."""
     shard_users: int = Field(default=20_000, ge=1)
     """Users a shard (the unit of resuming), about."""
     token_budget: int = Field(default=8192, ge=64)

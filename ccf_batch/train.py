@@ -48,7 +48,7 @@ def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../nbs/api/17_train.ipynb #52026878
+# %% ../nbs/api/17_train.ipynb #331fccd5
 def encoder(
     train: Batch,
     catalogue: Catalogue,
@@ -65,9 +65,11 @@ def encoder(
     group = train.group_of
     user = rows_of(train.user_id, user_ids)[group]
     seed = settings.train.seed
-    data = (user, train.candidate, train.label, len(user_ids), catalogue, settings)
-    cf = MF.fit(*data, seed=seed)
-    return cf, user_ids, out_of_fold(cf, *data, seed=seed, group=group)
+    assert train.label is not None
+    rows = (user, train.candidate, train.label)
+    cf = MF.fit(*rows, len(user_ids), catalogue, settings, seed=seed)
+    without = out_of_fold(cf, *rows, len(user_ids), catalogue, settings, seed=seed, group=group)
+    return cf, user_ids, without
 
 
 def language_model(catalogue: Catalogue, settings: Settings):  # LM
@@ -81,7 +83,7 @@ def language_model(catalogue: Catalogue, settings: Settings):  # LM
     texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
     return lm.nano(texts, settings, seed=settings.train.seed)
 
-# %% ../nbs/api/17_train.ipynb #64f9515e
+# %% ../nbs/api/17_train.ipynb #aa513c6d
 def fitted(
     s: TrainSettings,
 ):  # Model with the best weights; its date; a row for each validated state; the state file
@@ -91,6 +93,7 @@ def fitted(
     from ccf_batch.assemble import Assembly
     from ccf_batch.database import connect
     from ccf_batch.fit import Fold, Split, Trainer
+    from ccf_batch.lm import use_threads
     from ccf_batch.model import rows_of, untrained
 
     with step("Reading examples"):
@@ -102,6 +105,7 @@ def fitted(
         cf, user_ids, without = encoder(train, catalogue, s)
     with step(f"Preparing the language model {s.model.base}"):
         lm = language_model(catalogue, s)
+        use_threads(s.score.threads, lm.parameters())
         say(f"  {lm.parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
     with step("Training"):
         model = untrained(s, lm, cf, catalogue, user_ids, assembly.cutoff)
@@ -127,6 +131,7 @@ def fitted(
 def checked(assembly: Assembly, split: str, settings: Settings) -> Batch:
     "The examples of a split; raises `InputError` where there is nothing to learn from or to choose by."
     batch = assembly.examples(split)
+    assert batch.label is not None
     rows, likes = len(batch.candidate), int(batch.label.sum())
     say(f"  {split}: {rows:,} examples, {likes:,} likes, {len(batch):,} groups of user and history")
     if assembly.left_out:
@@ -158,7 +163,7 @@ def summary(log: list[dict]) -> dict[str, float]:
 
 METRICS = ("auc", "uauc", "log_loss")
 
-# %% ../nbs/api/17_train.ipynb #c7dd4bc4
+# %% ../nbs/api/17_train.ipynb #5349e96e
 def run(
     s: TrainSettings,
 ) -> Path:  # The bundle
@@ -167,8 +172,6 @@ def run(
 
     from ccf_batch import bundle, tables
 
-    if s.score.threads is not None:
-        torch.set_num_threads(s.score.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     with disk.lock(s.bundles / ".lock", "a training"):
         tables.check(s)

@@ -49,8 +49,9 @@ def read(path):
     return {"id": path.name, "trained_until": "1970-01-01T00:00:00", "settings": trained}
 
 
-def load(path):
-    return SimpleNamespace(id=path.name, model=None)
+def load(path, workspace):
+    lm = SimpleNamespace(parameters=lambda: 0)
+    return SimpleNamespace(id=path.name, model=SimpleNamespace(lm=lm))
 
 
 def newest(settings, date):

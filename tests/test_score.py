@@ -315,7 +315,7 @@ def test_a_path_is_not_a_pattern(ws, capsys):
 def test_again_with_nothing_changed_is_done_at_once(ws, capsys, monkeypatch):
     assert command(ws) == 0
     before = files(ws)
-    monkeypatch.setattr(stand_in_bundle.bundle, "load", lambda path: 1 / 0)  # no model is loaded
+    monkeypatch.setattr(stand_in_bundle.bundle, "load", lambda *where: 1 / 0)  # no model is loaded
     assert command(ws) == 0
     assert "is published already, from the same" in capsys.readouterr().out
     assert files(ws) == before
