@@ -311,3 +311,46 @@ def test_help_is_quick():
     took = time.perf_counter() - start
     assert done.returncode == 0 and "--date" in done.stdout and "--no-resume" in done.stdout
     assert took < 3  # under 1 s on a quiet machine
+
+
+GGUF = Path(__file__).resolve().parents[1] / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GGUF.exists(), reason=f"needs models/{GGUF.name}: make lm-smollm2")
+def test_smollm2_goes_through_both_stages_and_scores(config, capsys):
+    flags = ["--model.base", str(GGUF), "--train.max-steps", "2", "--train.batch-examples", "8"]
+    flags += ["--train.max-examples", "120", "--prompt.history-length", "3"]
+    assert train_in(config, *flags) == 0
+    out = capsys.readouterr().out
+    assert "text, epoch 1" in out and "slots, epoch 1" in out
+    (name,) = bundles(config)
+    path = config.parent / "bundles" / name
+    assert sum(p.stat().st_size for p in path.rglob("*")) < 20e6  # the base itself is not copied
+    model = bundle.load(path).model
+    assembly = Assembly(connect(), load_settings(config=config))
+    batch = take_groups(assembly.examples("valid"), np.arange(4))
+    scored = Scorer(model, assembly.catalogue()).score(batch)
+    assert np.isfinite(scored.margin).all()
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_on_real_data_it_does_not_fall_below_its_encoder(shared, tmp_path, monkeypatch, capsys):
+    "The split of the papers, trained until its test rows begin, scored on these."
+    from ccf_batch import evaluate, ingest
+
+    monkeypatch.setattr(lm, "nano", NANO.func)  # all of its recipe
+    config = tmp_path / "ccf.toml"
+    source = ["--source", str(shared / "ml-1m-ctr"), "--meta", str(shared / "ml-1m-meta")]
+    flags = ["--config", str(config), *source]
+    assert main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=flags) == 0
+    assert train_in(config, "--date", "2002-09-01") == 0
+    assert main(evaluate.Command, evaluate.run, "evaluate", argv=["--config", str(config)]) == 0
+    (file,) = (tmp_path / "evaluations").glob("*.parquet")
+    import pyarrow.parquet as pq
+
+    auc = {(r["model"], r["subset"]): r["auc"] for r in pq.read_table(file).to_pylist()}
+    print(capsys.readouterr().out)
+    assert auc["model", "all"] > auc["CF logit", "all"] - 0.004  # what seeds differ by
+    assert auc["model", "all"] > auc["Item+UserMean", "all"] + 0.01
