@@ -439,6 +439,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'ccf_batch.tables.fingerprint': ('api/tables.html#fingerprint', 'ccf_batch/tables.py')},
             'ccf_batch.train': { 'ccf_batch.train.TrainSettings': ('api/train.html#trainsettings', 'ccf_batch/train.py'),
                                  'ccf_batch.train.checked': ('api/train.html#checked', 'ccf_batch/train.py'),
+                                 'ccf_batch.train.deterministic': ('api/train.html#deterministic', 'ccf_batch/train.py'),
                                  'ccf_batch.train.encoder': ('api/train.html#encoder', 'ccf_batch/train.py'),
                                  'ccf_batch.train.fingerprint': ('api/train.html#fingerprint', 'ccf_batch/train.py'),
                                  'ccf_batch.train.fitted': ('api/train.html#fitted', 'ccf_batch/train.py'),

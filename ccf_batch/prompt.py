@@ -147,7 +147,7 @@ def wording(template: str, settings: Settings) -> Template:
             fields[name] = value
     return Template(**fields)
 
-# %% ../nbs/api/08_prompt.ipynb #0be55cc0
+# %% ../nbs/api/08_prompt.ipynb #72e91d61
 def answer_ids(
     tokenizer: Any,  # A fast Hugging Face tokenizer, or a `TextTokenizer` of it
     cue: str,  # The end of the suffix
@@ -155,15 +155,15 @@ def answer_ids(
 ) -> tuple[int, int]:  # Token ids of yes and no
     "Tokens of the answer words as they stand after the cue; raises `InputError` unless single and distinct."
     text = tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
+    where = f"after the cue {cue!r}" if cue else "at the end of a prompt"
     found = []
     for key, word in (("yes", settings.prompt.yes), ("no", settings.prompt.no)):
         before, with_word = text([cue, cue + word])
         tail = with_word[len(before) :]
         if len(tail) != 1 or not np.array_equal(with_word[: len(before)], before):
             raise InputError(
-                f"ccf.toml: prompt.{key} = {word!r} is {len(tail)} tokens after the cue {cue!r} with "
-                f"this model's tokenizer; it must be one. Words like ' Yes' and ' No', with the "
-                f"space, usually are"
+                f"ccf.toml: prompt.{key} = {word!r} is {len(tail)} tokens {where} with this model's "
+                "tokenizer; it must be one. Words like ' Yes' and ' No', with the space, usually are"
             )
         found.append(int(tail[0]))
     if found[0] == found[1]:
