@@ -24,7 +24,7 @@ class InputError(ValueError):
 class NothingToDo(Exception):
     "There is nothing to work on, and that is no mistake of ours. Exit code 3."
 
-# %% ../nbs/api/01_console.ipynb #d41434d3
+# %% ../nbs/api/01_console.ipynb #d619dc4e
 def say(message: str) -> None:
     "One line for the reader, on standard output, at once."
     print(message, flush=True)
@@ -46,6 +46,17 @@ def step(
         say(f"  {took:.1f} s")
 
 
+class _Log:
+    "Where nobody is watching: each state of a bar is a line of its own."
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            print(f"  {text.strip()}", file=sys.stderr)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def progress(
     what: str,  # What is counted
     total: int | None,  # How many there will be
@@ -56,8 +67,9 @@ def progress(
 
     live = sys.stderr.isatty()
     return tqdm(
+        file=sys.stderr if live else _Log(),
         total=total,
-        desc=f"  {what}",
+        desc=f"  {what}" if live else what,
         unit=f" {unit}",
         unit_scale=True,
         mininterval=0.2 if live else 10,

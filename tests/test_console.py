@@ -73,3 +73,17 @@ def test_a_cell_cannot_drive_the_terminal(capsys):
     out = capsys.readouterr().out
     assert not set("\x1b\x07\x9b") & set(out)
     assert "[bold]x[/]" in out
+
+
+def test_a_bar_in_a_log_is_lines(capsys):
+    from ccf_batch import console
+
+    bar = console.progress("pairs", 10, "pair")
+    bar.delay, bar.mininterval, bar.miniters = 0, 0, 1
+    for _ in range(3):
+        bar.update(1)
+    bar.close()
+    err = capsys.readouterr().err
+    assert "\r" not in err
+    assert [line.split(":")[0] for line in err.splitlines()] == ["  pairs"] * len(err.splitlines())
+    assert "pair/s" in err
