@@ -98,14 +98,13 @@ class Padded:
     def tune(self, groups, suffixes, rows, pairs):
         "Take the batch size that is fastest on a few pairs."
         part = groups.take(np.arange(min(pairs, len(groups.candidate))))
-        rates = {}
-        for size in BATCH_SIZES:
-            self.batch = size
-            self.score(part.take(np.arange(min(size, pairs))), suffixes, rows)
-            start = time.perf_counter()
-            self.score(part, suffixes, rows)
-            rates[size] = time.perf_counter() - start
-        self.batch = min(rates, key=rates.get)
+        seconds = dict.fromkeys(BATCH_SIZES, float("inf"))
+        for _ in range(3):  # one hiccup of the machine must not choose a bad size
+            for self.batch in BATCH_SIZES:
+                start = time.perf_counter()
+                self.score(part, suffixes, rows)
+                seconds[self.batch] = min(seconds[self.batch], time.perf_counter() - start)
+        self.batch = min(seconds, key=seconds.__getitem__)
 
     def score(self, groups, suffixes, rows):
         import torch
@@ -240,6 +239,7 @@ def machine() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small case, under 40 s")
+    parser.add_argument("--candidates", type=int, nargs="+", help="only these numbers of them")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--token-budget", type=int, default=8192, help="of the packed engine")
     parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
@@ -247,6 +247,7 @@ def main() -> None:
     sizes, users, turns, tuning = (10, 20, 50, 100), 200, 5, 192
     if args.quick:
         sizes, users, turns, tuning = (20,), 20, 5, 64
+    sizes = args.candidates or sizes
     fixed = args.dtype, args.token_budget
     rows = [row for n in sizes for row in compare(*fixed, users, n, turns, tuning)]
     packages = ("torch", "transformers", "numpy", "ccf_batch")
