@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Train', 'Score',
            'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #83bddb97
+# %% ../nbs/api/00_settings.ipynb #b18d49cd
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -197,8 +197,8 @@ class Score(Group):
     """Threads of DuckDB and torch; unset: all cores, and one for torch where the model is tiny."""
     shard_users: int = Field(default=20_000, ge=1)
     """Users a shard (the unit of resuming), about."""
-    token_budget: int = Field(default=8192, ge=64)
-    """Tokens in one forward pass of the packed engine."""
+    token_budget: int = Field(default=3072, ge=64)
+    """Tokens in one forward pass of the packed engine; on a CPU about what its caches hold is fastest."""
 
 
 class Rules(Group):

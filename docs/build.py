@@ -73,7 +73,7 @@ def for_sphinx(path: Path) -> None:
         if generated(cell):
             cell.metadata["tags"] = ["remove-input"]
         if cell.cell_type == "code":  # nbdev's and Quarto's directives are not for readers
-            cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.MULTILINE)
+            cell.source = re.sub(r"^(#\||%%bash).*\n?", "", cell.source, flags=re.MULTILINE)
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = plain(output.text)
