@@ -209,7 +209,7 @@ def untrained(
         trained_until=trained_until,
     )
 
-# %% ../nbs/api/15_model.ipynb #25f73353
+# %% ../nbs/api/15_model.ipynb #21e4031a
 @dataclass(frozen=True)
 class Scored:
     "What a batch's C candidates got, and what it cost."
@@ -232,7 +232,7 @@ class Scorer:
         self,
         model: Model,
         catalogue: Catalogue,
-        token_budget: int = 8192,  # Tokens in one forward pass
+        token_budget: int = 3072,  # Tokens in one forward pass
     ):
         self.model, self.prompts = model, model.prompts()
         self.side = model.item_side(self.prompts, catalogue)
