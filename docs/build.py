@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
+import fastcore.docments
 import nbformat
 import yaml
 from nbdev.serve import proc_nbs
@@ -21,6 +23,19 @@ from sphinx.cmd.build import main as sphinx_build
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {"tutorials": "Tutorials", "experiments": "Experiments", "api": "API"}
+
+
+def show_names_as_written() -> None:
+    "Annotations that name what is imported for type checkers alone are shown as they stand."
+    evaluated = fastcore.docments.signature
+
+    def signature(symbol, **options):
+        try:
+            return evaluated(symbol, **options)
+        except NameError:
+            return evaluated(symbol)
+
+    fastcore.docments.signature = signature
 
 
 def front_matter(cell) -> str:
@@ -92,7 +107,9 @@ def toctree(caption: str, pages: list[str]) -> str:
 def main() -> int:
     processed = ROOT / "_proc"
     shutil.rmtree(processed, ignore_errors=True)
-    proc_nbs(n_workers=2)
+    warnings.filterwarnings("ignore", message="Found cells containing imports")
+    show_names_as_written()
+    proc_nbs(n_workers=0)  # in this process, where that holds
     for path in processed.rglob("*.ipynb"):
         for_sphinx(path)
     index = nbformat.read(processed / "index.ipynb", as_version=4)
