@@ -39,7 +39,7 @@ def measure(work: Path, seed: int, first: bool) -> list[dict]:
     config = ("--config", work / "ccf.toml")
     before = set((work / "bundles").glob("*"))
     seconds = ccf("train", *config, "--date", TEST_BEGINS, "--train.seed", seed)
-    (bundle,) = set((work / "bundles").glob("*")) - before
+    (bundle,) = {b for b in (work / "bundles").iterdir() if b.is_dir()} - before
     ccf("evaluate", *config, "--bundle", bundle)
     (file,) = (work / "evaluations").glob(f"{bundle.name}*.parquet")
     rows = [r for r in pq.read_table(file).to_pylist() if r["subset"] == "all"]

@@ -13,7 +13,7 @@ from typing import Any
 # %% auto #0
 __all__ = ['statement', 'connect', 'run', 'arrow']
 
-# %% ../nbs/api/02_database.ipynb #1ef8977e
+# %% ../nbs/api/02_database.ipynb #a442b2c5
 @functools.cache
 def statement(
     name: str,  # Path below `sql/` without its ending, as in `assemble/histories`
@@ -58,6 +58,4 @@ def arrow(
     **parameters: Any,  # Its `$name` parameters
 ):  # pyarrow.Table
     "Run one statement and take its rows as Arrow (one spelling for DuckDB 1.4 and 2)."
-    result = run(con, name, **parameters)
-    take = getattr(result, "to_arrow_table", None) or result.fetch_arrow_table
-    return take()
+    return con.sql(statement(name), params=parameters or None).to_arrow_table()
