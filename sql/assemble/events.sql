@@ -7,7 +7,7 @@
 --   $cutoff        TIMESTAMP in naive UTC
 CREATE OR REPLACE TABLE assembly.events AS
 SELECT
-    user_row, item_row, event_ts, liked, labelled,
+    user_row, item_row, event_ts, liked,
     (row_number() OVER (
         PARTITION BY user_row
         ORDER BY event_ts, event_id NULLS FIRST, xor(users.tie, items.tie), item_row

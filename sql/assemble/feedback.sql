@@ -1,3 +1,3 @@
 -- One row: how many interactions are known (`events`), and whether feedback is `implicit`, which is
--- that none of them says more than that it happened.
-SELECT count(*) AS events, count(*) FILTER (labelled) = 0 AS implicit FROM assembly.events;
+-- that every one of them is a like: there is nothing to tell a like from but what was not chosen.
+SELECT count(*) AS events, count(*) FILTER (NOT liked) = 0 AS implicit FROM assembly.events;

@@ -1,5 +1,5 @@
 -- Table macro `assembly.interactions(files, liked_above)`: every row of the interactions with the
--- optional columns filled in, and `liked` and `labelled` as the settings define them.
+-- optional columns filled in, and `liked` as the settings define it.
 --   files        glob of the Parquet files, hive-partitioned by `date`
 --   liked_above  a rating above it is a like; NULL: `label = 1`, or every row where there is no label
 CREATE OR REPLACE MACRO assembly.interactions(files, liked_above) AS TABLE
@@ -18,7 +18,6 @@ SELECT
         WHEN rating IS NOT NULL AND liked_above IS NOT NULL THEN rating > liked_above
         WHEN label IS NOT NULL THEN label = 1
         ELSE true
-    END AS liked,
-    coalesce(rating IS NOT NULL AND liked_above IS NOT NULL OR label IS NOT NULL, false) AS labelled
+    END AS liked
 FROM full_rows
 WHERE user_id IS NOT NULL AND item_id IS NOT NULL;
