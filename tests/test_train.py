@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -269,13 +270,24 @@ def test_without_an_offset_it_learns_what_the_encoder_knows(config, capsys):
     assert max(r[1] for r in rest) > 0.6
 
 
-def test_without_dislikes_nothing_can_be_learned(tmp_path, capsys):
+def test_without_likes_nothing_can_be_learned(tmp_path, capsys):
     config = tiny.write_workspace(
-        tmp_path, tiny.CONFIG.replace("liked_above = 3", "liked_above = 1")
+        tmp_path, tiny.CONFIG.replace("liked_above = 3", "liked_above = 9")
     )
     assert train_in(config) == 2
     err = capsys.readouterr().err
     assert "both likes and dislikes are needed" in err and "domain.liked_above" in err
+
+
+def test_where_all_are_likes_negatives_are_sampled(tmp_path, capsys):
+    config = tiny.write_workspace(
+        tmp_path, tiny.CONFIG.replace("liked_above = 3", "liked_above = 0")
+    )
+    assert train_in(config) == 0
+    examples, likes = re.search(
+        r"train: ([\d,]+) examples, ([\d,]+) likes", capsys.readouterr().out
+    ).groups()
+    assert int(likes.replace(",", "")) < int(examples.replace(",", ""))
 
 
 def test_only_one_at_a_time(config, capsys):
