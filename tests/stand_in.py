@@ -70,13 +70,15 @@ def taken():
     before = {name: sys.modules.get(f"ccf_batch.{name}") for name in parts}
     places = [mock.patch.object(ccf_batch, n, part, create=True) for n, part in parts.items()]
     sys.modules.update({f"ccf_batch.{name}": part for name, part in parts.items()})
-    with places[0], places[1]:
-        yield
-    for name, module in before.items():
-        if module is None:
-            del sys.modules[f"ccf_batch.{name}"]
-        else:
-            sys.modules[f"ccf_batch.{name}"] = module
+    try:
+        with places[0], places[1]:
+            yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[f"ccf_batch.{name}"]
+            else:
+                sys.modules[f"ccf_batch.{name}"] = module
 
 
 def main(argv=None) -> int:

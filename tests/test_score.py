@@ -177,8 +177,9 @@ def test_dying_in_any_shard_changes_no_byte(tmp_path, stand_in, monkeypatch):
 
 def test_out_of_memory_halves_the_budget_and_starts_the_shard_again(tmp_path, stand_in, capsys):
     go(tmp_path / "whole", Assembly(250))
-    _, n = go(tmp_path / "small", Assembly(250), fail=2048)
-    assert n.token_budget == 2048
+    quarter = score.ScoreCommand().score.token_budget // 4
+    _, n = go(tmp_path / "small", Assembly(250), fail=quarter)
+    assert n.token_budget == quarter
     assert content(tmp_path / "small") == content(tmp_path / "whole")
     assert capsys.readouterr().out.count("out of memory") == 2
     with pytest.raises(InputError, match="memory is too small"):
