@@ -427,6 +427,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'ccf_batch/settings.py'),
                                     'ccf_batch.settings.Domain._plain_noun': ( 'api/settings.html#domain._plain_noun',
                                                                                'ccf_batch/settings.py'),
+                                    'ccf_batch.settings.Fusion': ('api/settings.html#fusion', 'ccf_batch/settings.py'),
                                     'ccf_batch.settings.Group': ('api/settings.html#group', 'ccf_batch/settings.py'),
                                     'ccf_batch.settings.Ingest': ('api/settings.html#ingest', 'ccf_batch/settings.py'),
                                     'ccf_batch.settings.Model': ('api/settings.html#model', 'ccf_batch/settings.py'),

@@ -30,12 +30,12 @@ if TYPE_CHECKING:  # torch is imported where a model is saved or loaded, not to 
 SCHEMA = 1
 LIBRARIES = ("ccf_batch", "torch", "transformers", "peft", "tokenizers")
 
-# %% ../nbs/api/16_bundle.ipynb #a2f2ab7d
+# %% ../nbs/api/16_bundle.ipynb #6f63d0bd
 def bundle_id(
     about: dict[str, Any],  # The content of bundle.json
 ) -> str:  # 16 hex digits
     "The id that a bundle of this content has."
-    content = {k: v for k, v in about.items() if k not in ("id", "created")}
+    content = {k: v for k, v in about.items() if k not in ("id", "created", "train_seconds")}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -87,7 +87,7 @@ def save(
         disk.remove(staged)
     return final
 
-# %% ../nbs/api/16_bundle.ipynb #7fec08a4
+# %% ../nbs/api/16_bundle.ipynb #00475282
 @dataclass(frozen=True)
 class Bundle:
     "A model that was loaded and checked."
@@ -155,7 +155,7 @@ def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
     for name, tensor in tensors.items():
         part, _, key = name.partition(".")
         parts[part][key] = tensor
-    fusion = Fusion.like(parts["fusion"])
+    fusion = Fusion.like(parts["fusion"], settings.fusion.mix, settings.fusion.pool)
     answer = Answer(1.0)
     answer.load_state_dict(parts["answer"])
     language_model = lm.load_saved(path, settings)

@@ -102,7 +102,7 @@ def _at(rows: np.ndarray, wanted: np.ndarray, device) -> Tensor:
     "Positions of `wanted` in the sorted `rows`."
     return torch.from_numpy(np.searchsorted(rows, wanted)).to(device)
 
-# %% ../nbs/api/17_fit.ipynb #6cfe2b55
+# %% ../nbs/api/17_fit.ipynb #b3ad7307
 @dataclass(frozen=True)
 class Stage:
     "One round of training."
@@ -113,12 +113,13 @@ class Stage:
 
 
 def stages(model: Model) -> list[Stage]:
-    "The stages that suit a model."
-    if model.lm.source["kind"] == "nano":
-        return [Stage("joint", model.template, ("lm", "fusion", "answer"))]
+    "The stages that settings ask for, or that suit the model."
     text = Stage("text", "text", ("lm", "answer"))
     if model.template == "text":
         return [text]
+    how = model.settings.train.stages
+    if how == "joint" or (how == "auto" and model.lm.source["kind"] == "nano"):
+        return [Stage("joint", model.template, ("lm", "fusion", "answer"))]
     return [text, Stage("slots", model.template, ("fusion", "answer"))]
 
 
@@ -228,7 +229,7 @@ def put(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             parameters[name].copy_(value)
 
-# %% ../nbs/api/17_fit.ipynb #dde7b449
+# %% ../nbs/api/17_fit.ipynb #df9a7807
 class Trainer:
     "Fits a model on folds, validates each epoch, keeps the best, survives a kill."
 
@@ -279,7 +280,7 @@ class Trainer:
     def _stage(self, stage: Stage) -> None:
         "Epochs of one stage, from where the state is."
         state, active = self.state, self._activate(stage)
-        optimizer = self._optimizer(active)
+        optimizer = self._optimizer(stage, active)
         if not state.best:
             state.average = copies(active)
             self._validated(stage, loss=math.nan)
@@ -306,13 +307,13 @@ class Trainer:
             p.requires_grad_(name.partition(".")[0] in stage.parts)
         return {n: p for n, p in self.parameters.items() if p.requires_grad}
 
-    def _optimizer(self, active: dict[str, nn.Parameter]) -> torch.optim.AdamW:
-        "AdamW, with the language model's body at its own rate."
+    def _optimizer(self, stage: Stage, active: dict[str, nn.Parameter]) -> torch.optim.AdamW:
+        "AdamW; where slots are learned as well, the language model's body has its own rate."
         head = self.model.lm.base.get_output_embeddings().weight
         body = [p for n, p in active.items() if n.startswith("lm.") and p is not head]
         ids = {id(p) for p in body}
         groups = [
-            {"params": body, "share": LM_RATE},
+            {"params": body, "share": LM_RATE if "fusion" in stage.parts else 1.0},
             {"params": [p for p in active.values() if id(p) not in ids], "share": 1.0},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=WEIGHT_DECAY)

@@ -14,15 +14,19 @@ from torch import Tensor, nn
 # d hidden size of the language model. The letters after a tensor's name are its shape.
 
 # %% auto #0
-__all__ = ['Pool', 'Side', 'Fusion']
+__all__ = ['GATE_SIZE', 'Pool', 'Side', 'Fusion']
 
-# %% ../nbs/api/10_fusion.ipynb #b82eaeb9
+# %% ../nbs/api/10_fusion.ipynb #9932485f
 class Pool(nn.Module):
     "Attention of one learned query over a text's token embeddings; no text has a vector of its own."
 
-    def __init__(self, hidden: int):
+    def __init__(
+        self,
+        hidden: int,  # d
+        attention: bool = True,  # False: the query stays zero, which is the plain mean
+    ):
         super().__init__()
-        self.query_d = nn.Parameter(torch.zeros(hidden))
+        self.query_d = nn.Parameter(torch.zeros(hidden), requires_grad=attention)
         self.empty_d = nn.Parameter(torch.randn(hidden))
 
     def forward(
@@ -43,7 +47,10 @@ class Pool(nn.Module):
         s_Nd = torch.einsum("nl,nld->nd", weight_NL, x_Td[at_NL])
         return torch.where(lengths[:, None] == 0, self.empty_d, s_Nd)
 
-# %% ../nbs/api/10_fusion.ipynb #0b55ea38
+# %% ../nbs/api/10_fusion.ipynb #acb89a9e
+GATE_SIZE = {"gate": None, "scalar-gate": 1, "concat": None}  # columns of W, None: d
+
+
 class Side(nn.Module):
     "ALG and GATE of one kind of slot: CF vectors and semantic vectors in, mixed rows out."
 
@@ -52,12 +59,15 @@ class Side(nn.Module):
         features: int,  # C
         hidden: int,  # d
         dropout: float,  # Of ALG's inner layer
+        mix: str = "gate",  # Name of the mixture
     ):
         super().__init__()
+        self.mix = mix
         self.linear = nn.Linear(features, hidden)
         self.inner = nn.Linear(features, hidden)
         self.outer = nn.Linear(hidden, hidden)
-        self.gate = nn.Linear(2 * hidden, hidden)
+        if mix in GATE_SIZE:
+            self.gate = nn.Linear(2 * hidden, GATE_SIZE[mix] or hidden)
         self.drop = nn.Dropout(dropout)
         self.register_buffer("mean_C", torch.zeros(features))
         self.register_buffer("std_C", torch.ones(features))
@@ -74,15 +84,23 @@ class Side(nn.Module):
         return self.linear(x_NC) + self.outer(self.drop(nn.functional.gelu(self.inner(x_NC))))
 
     def weights(self, a_Nd: Tensor, s_Nd: Tensor) -> Tensor:
-        "g = sigmoid(W [s ; a] + b), [N, d]: the share of the CF side in each dimension."
+        "g = sigmoid(W [s ; a] + b), [N, d] or [N, 1]: the share of the CF side in each dimension."
         return self.gate(torch.cat([s_Nd, a_Nd], -1)).sigmoid()
 
     def forward(self, c_NC: Tensor, s_Nd: Tensor) -> Tensor:
-        "e = g * a + (1 - g) * s, [N, d]."
+        "The mixture, [N, d]: of `gate` e = g * a + (1 - g) * s."
+        if self.mix == "semantic-only":
+            return s_Nd
         a_Nd = self.align(c_NC)
+        if self.mix == "collaborative-only":
+            return a_Nd
+        if self.mix == "add":
+            return a_Nd + s_Nd
+        if self.mix == "concat":
+            return self.gate(torch.cat([s_Nd, a_Nd], -1))
         return torch.lerp(s_Nd, a_Nd, self.weights(a_Nd, s_Nd))
 
-# %% ../nbs/api/10_fusion.ipynb #913a547d
+# %% ../nbs/api/10_fusion.ipynb #02211b6c
 class Fusion(nn.Module):
     "Slot rows of items and users, from CF vectors and text (CCF-LLM, ALG and GATE)."
 
@@ -92,12 +110,15 @@ class Fusion(nn.Module):
         user_features: int,  # Columns of its user vectors
         hidden: int,  # d, of the language model
         norm: float,  # Mean norm of the language model's token embeddings
+        mix: str = "gate",  # `fusion.mix`
+        pool: str = "attention",  # `fusion.pool`
         dropout: float = 0.1,  # Of ALG's inner layer and of the rows, while training
     ):
         super().__init__()
-        self.pool = Pool(hidden)
-        self.item = Side(item_features, hidden, dropout)
-        self.user = Side(user_features, hidden, dropout)
+        self.mix = mix
+        self.pool = Pool(hidden, pool == "attention")
+        self.item = Side(item_features, hidden, dropout, mix)
+        self.user = Side(user_features, hidden, dropout, mix)
         self.no_history_d = nn.Parameter(torch.randn(hidden))
         self.unknown_user_d = nn.Parameter(torch.randn(hidden))
         self.scale = nn.Parameter(torch.tensor(norm))
@@ -105,11 +126,11 @@ class Fusion(nn.Module):
         self.register_buffer("norm", torch.tensor(norm))
 
     @classmethod
-    def like(cls, state: dict[str, Tensor]) -> Fusion:
+    def like(cls, state: dict[str, Tensor], mix: str, pool: str) -> Fusion:
         "The module that a saved `state_dict` belongs to, with that state."
         hidden, item_features = state["item.linear.weight"].shape
         user_features = state["user.linear.weight"].shape[1]
-        fusion = cls(item_features, user_features, hidden, norm=1.0)
+        fusion = cls(item_features, user_features, hidden, 1.0, mix, pool)
         fusion.load_state_dict(state)
         return fusion
 
@@ -129,7 +150,10 @@ class Fusion(nn.Module):
         s_Nd: Tensor,  # From `semantics`
     ) -> Tensor:  # [N, d]
         "Slot rows of items; where the CF encoder knows nothing, the semantic side alone."
-        return self._out(torch.where(known_N[:, None], self.item(c_NC, s_Nd), s_Nd))
+        e_Nd = self.item(c_NC, s_Nd)
+        if self.mix != "collaborative-only":
+            e_Nd = torch.where(known_N[:, None], e_Nd, s_Nd)
+        return self._out(e_Nd)
 
     def users(
         self,
@@ -144,7 +168,10 @@ class Fusion(nn.Module):
         sum_Nd = torch.zeros(len(lengths), s_Hd.shape[1], device=s_Hd.device)
         mean_Nd = sum_Nd.index_add(0, which, s_Hd) / lengths.clamp_min(1)[:, None]
         s_Nd = torch.where(lengths[:, None] == 0, self.no_history_d, mean_Nd)
-        return self._out(torch.where(known_N[:, None], self.user(c_NC, s_Nd), self.unknown_user_d))
+        e_Nd = self.user(c_NC, s_Nd)
+        if self.mix != "semantic-only":
+            e_Nd = torch.where(known_N[:, None], e_Nd, self.unknown_user_d)
+        return self._out(e_Nd)
 
     def _out(self, e_Nd: Tensor) -> Tensor:
         return self.drop(e_Nd) * (self.scale / self.unit)

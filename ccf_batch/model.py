@@ -177,7 +177,7 @@ class Model:
             torch.from_numpy(history_offsets).to(device),
         )
 
-# %% ../nbs/api/15_model.ipynb #97c8a4e1
+# %% ../nbs/api/15_model.ipynb #3c4694cd
 def untrained(
     settings: Settings,
     lm: LM,
@@ -193,7 +193,8 @@ def untrained(
         torch.manual_seed(settings.train.seed)
         norm = lm.embed(torch.arange(lm.vocab_rows, device=lm.device)).float().norm(dim=1).mean()
         sizes = items.vector.shape[1], users.vector.shape[1]
-        fusion = Fusion(*sizes, lm.hidden, norm.item())
+        how = settings.fusion
+        fusion = Fusion(*sizes, lm.hidden, norm.item(), how.mix, how.pool)
     for side, features in ((fusion.item, items), (fusion.user, users)):
         side.standardize(torch.from_numpy(features.vector[features.known]))
     starts_at_zero = lm.source["kind"] == "nano" or not settings.train.offset

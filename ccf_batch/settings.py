@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
 
 # %% auto #0
-__all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Train', 'Score',
-           'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
+__all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
+           'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #b18d49cd
+# %% ../nbs/api/00_settings.ipynb #bd539948
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -167,8 +167,22 @@ class Cf(Group):
     """Folds of the out-of-fold vectors that the LM is trained on."""
 
 
+class Fusion(Group):
+    "What a slot carries, from the CF vector and the text."
+
+    mix: Literal["gate", "scalar-gate", "add", "concat", "collaborative-only", "semantic-only"] = (
+        "gate"
+    )
+    """gate: a weight for each dimension (the paper's); the others are its ablations, collaborative-only is CoLLM's."""
+    pool: Literal["attention", "mean"] = "attention"
+    """How the words of an item become one vector: a learned query attends over them, or their mean."""
+
+
 class Train(Group):
     "How a bundle is fitted."
+
+    stages: Literal["auto", "joint", "staged"] = "auto"
+    """joint: all parts at once; staged: the LM on text alone, then frozen, and the fusion (the paper's). auto: joint for the nano LM, staged for a pretrained one."""
 
     max_examples: int = Field(default=50_000, ge=1)
     """Newest labelled rows that are used; the output says how many were left out."""
@@ -207,7 +221,7 @@ class Rules(Group):
     apply: list[Literal["not_seen", "available", "top_k"]] = ["not_seen", "available", "top_k"]
     """Statements of `sql/rules/`, in this order."""
 
-# %% ../nbs/api/00_settings.ipynb #257418b3
+# %% ../nbs/api/00_settings.ipynb #e1d2cd53
 class Settings(BaseSettings):
     "Everything that `ccf.toml` may say."
 
@@ -231,6 +245,7 @@ class Settings(BaseSettings):
     prompt: Prompt = Prompt()
     model: Model = Model()
     cf: Cf = Cf()
+    fusion: Fusion = Fusion()
     train: Train = Train()
     score: Score = Score()
     rules: Rules = Rules()

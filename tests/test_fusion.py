@@ -56,6 +56,43 @@ def test_gate_is_the_papers_equation(fusion):
     assert g.std(dim=1).min() > 0  # a weight for each dimension, not one for all
 
 
+MIXES = {
+    "scalar-gate": lambda g, join, a, s: g * a + (1 - g) * s,
+    "add": lambda g, join, a, s: a + s,
+    "concat": lambda g, join, a, s: join,
+    "collaborative-only": lambda g, join, a, s: a,
+    "semantic-only": lambda g, join, a, s: s,
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_other_mixtures(mix):
+    torch.manual_seed(0)
+    fusion = Fusion(CI, CU, D, norm=0.3, mix=mix).eval()
+    side, c, s = fusion.item, torch.randn(7, CI), torch.randn(7, D)
+    a = side.align(c)
+    join = side.gate(torch.cat([s, a], 1)) if hasattr(side, "gate") else torch.zeros(7, 1)
+    torch.testing.assert_close(side(c, s), MIXES[mix](join.sigmoid(), join, a, s))
+    if mix == "scalar-gate":
+        assert join.shape == (7, 1) and join.std() > 0
+    known = torch.tensor([False] * 7)
+    rows = fusion.items(c, known, s) / (fusion.scale / D**0.5)
+    torch.testing.assert_close(rows, a if mix == "collaborative-only" else s)
+    rows = fusion.users(torch.randn(7, CU), known, s, offsets(*[1] * 7)) / (fusion.scale / D**0.5)
+    torch.testing.assert_close(
+        rows, s if mix == "semantic-only" else fusion.unknown_user_d.expand(7, D)
+    )
+    back = Fusion.like(fusion.state_dict(), mix, "attention").eval()
+    torch.testing.assert_close(back.items(c, ~known, s), fusion.items(c, ~known, s))
+
+
+def test_the_mean_pool_is_the_mean_and_stays_it():
+    fusion = Fusion(CI, CU, D, norm=0.3, pool="mean")
+    assert not fusion.pool.query_d.requires_grad
+    x = torch.randn(5, D)
+    torch.testing.assert_close(fusion.pool(x, offsets(2, 3))[1], x[2:].mean(0))
+
+
 def test_standardize_leaves_a_constant_feature_harmless():
     side = Side(3, D, 0.0)
     c = torch.randn(50, 3) * torch.tensor([10.0, 1.0, 0.0]) + 4

@@ -1,5 +1,6 @@
 "Training: steps, stages, what is kept, and going on after a kill as if nothing had happened."
 
+import dataclasses
 import functools
 import os
 import re
@@ -108,8 +109,8 @@ def test_nothing_at_or_after_the_date_is_seen(config):
     assert counts.sum() == len(known.examples("train").candidate)
 
 
-def test_training_scores_as_scoring_does(config):
-    "Dropout aside, the forward pass of a step gives the margins that a night gives."
+def answering(config):
+    "A model whose answer depends on everything, though it has learned nothing; its examples."
     settings = train.TrainSettings(**load_settings(config=config).saved())
     settings._workspace = config.parent
     assembly = Assembly(connect(), settings)
@@ -126,16 +127,64 @@ def test_training_scores_as_scoring_does(config):
         model.answer.scale.fill_(0.8)
         model.answer.bias.fill_(0.1)
     model.fusion.eval()
-    some = take_groups(batch, np.arange(60, 0, -2))
+    return model, catalogue, batch, rows_of(batch.user_id, users)
+
+
+def forward(model, catalogue, batch, user):
     prompts = model.prompts()
     side = model.item_side(prompts, catalogue)
-    groups = prompts.groups(side.texts, some)
-    kept = np.arange(len(some.candidate))
-    part, logit = fit.forward(model, cf, side, rows_of(some.user_id, users), some, groups, kept)
-    scored = Scorer(model, catalogue).score(some)
+    groups = prompts.groups(side.texts, batch)
+    kept = np.arange(len(batch.candidate))
+    return fit.forward(model, model.cf, side, user, batch, groups, kept), groups
+
+
+def test_training_scores_as_scoring_does(config):
+    "Dropout aside, the forward pass of a step gives the margins that a night gives."
+    model, catalogue, batch, user = answering(config)
+    some = np.arange(60, 0, -2)
+    batch, user = take_groups(batch, some), user[some]
+    (part, logit), _ = forward(model, catalogue, batch, user)
+    scored = Scorer(model, catalogue).score(batch)
     np.testing.assert_allclose(logit.numpy(), scored.cf_logit, atol=1e-6)
     np.testing.assert_allclose((part + logit).detach().numpy(), scored.margin, atol=2e-5)
     assert part.std() > 0.01
+
+
+def rows_alone(batch):
+    "Each candidate in a group of its own."
+    alone = take_groups(batch, batch.group_of)  # a copy of its group for each candidate
+    first = np.cumsum(np.diff(alone.candidate_offsets)) - np.diff(alone.candidate_offsets)
+    rank = np.arange(len(batch.candidate)) - batch.candidate_offsets[batch.group_of]
+    pick = first + rank
+    ones = np.arange(len(pick) + 1)
+    return dataclasses.replace(
+        alone, candidate=alone.candidate[pick], label=alone.label[pick], candidate_offsets=ones
+    )
+
+
+@pytest.mark.parametrize("template", ["compact", "full", "text"])
+def test_packed_groups_have_the_gradients_of_single_rows(config, template):
+    "What is shared in a pass is computed once, and learned from as often as it is used."
+    model, catalogue, batch, user = answering(config)
+    model = dataclasses.replace(model, template=template)
+    largest = np.argsort(-np.diff(batch.candidate_offsets), kind="stable")[:12]
+    batch, user = take_groups(batch, largest), user[largest]
+    assert len(batch.candidate) > 20
+    grads, tokens = [], []
+    for rows, of in ((batch, user), (rows_alone(batch), user[batch.group_of])):
+        (part, logit), groups = forward(model, catalogue, rows, of)
+        label = torch.from_numpy(rows.label).to(part)
+        parameters = fit.learned(model)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(part + logit, label)
+        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        grads.append(dict(zip(parameters, found, strict=True)))
+        tokens.append(len(groups.prefix_ids))
+    packed, single = grads
+    for name in packed:
+        assert (packed[name] is None) == (single[name] is None), name
+        if packed[name] is not None:
+            torch.testing.assert_close(packed[name], single[name], atol=1e-6, rtol=1e-4)
+    assert tokens[0] < 0.7 * tokens[1]
 
 
 def test_folds_never_see_their_own_rows(config):
