@@ -162,7 +162,7 @@ class AsOf:
         run(con, "assemble/events", **self._known)
         self._users_built = (limit_users,)
 
-# %% ../nbs/api/07_assemble.ipynb #5ba9483d
+# %% ../nbs/api/07_assemble.ipynb #23d59e2c
 DRAWS = 8  # draws a negative; in a small catalogue many fall on what the user has taken
 
 
@@ -247,11 +247,11 @@ class Labelled(AsOf):
                 negatives=n,
                 draws=DRAWS * n,
             )
-        length = self.settings.prompt.history_length
+        length = self.settings.history_length
         run(self.con, "assemble/moments", history_length=length)
         return _example_batch(arrow(self.con, "assemble/example_groups", history_length=length))
 
-# %% ../nbs/api/07_assemble.ipynb #6228556c
+# %% ../nbs/api/07_assemble.ipynb #3f45704b
 NEIGHBOURS = 50  # co-visited items kept an item
 GENERATORS = ("brought", "covisited", "popular")  # in the order in which they fill a list
 LEFT_OUT = ("no_like", "inactive", "limit", "no_candidate")  # users, by why they are not scored
@@ -321,7 +321,7 @@ class Assembly(Labelled):
     def _fill(self, shard: int) -> None:
         "Build the groups of one shard."
         s, con = self.settings, self.con
-        c, history_length = s.candidates, s.prompt.history_length
+        c, history_length = s.candidates, s.history_length
         length = max(history_length, c.covisited_likes)
         run(con, "assemble/shard_recent", shard=shard, length=length)
         run(con, "assemble/shard_taken", shard=shard, exclude_seen=c.exclude_seen)

@@ -87,7 +87,7 @@ def save(
         disk.remove(staged)
     return final
 
-# %% ../nbs/api/16_bundle.ipynb #00475282
+# %% ../nbs/api/16_bundle.ipynb #1b49a17a
 @dataclass(frozen=True)
 class Bundle:
     "A model that was loaded and checked."
@@ -146,7 +146,7 @@ def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
     from safetensors.torch import load_file
 
     from ccf_batch import lm
-    from ccf_batch.cf import MF
+    from ccf_batch.cf import encoder_class
     from ccf_batch.fusion import Fusion
     from ccf_batch.model import Answer, Model
 
@@ -158,12 +158,13 @@ def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
     fusion = Fusion.like(parts["fusion"], settings.fusion.mix, settings.fusion.pool)
     answer = Answer(1.0)
     answer.load_state_dict(parts["answer"])
+    encoder = encoder_class(settings.cf.encoder)
     language_model = lm.load_saved(path, settings)
     return Model(
         settings=settings,
         template=about["template"],
         lm=language_model,
-        cf=MF.from_state(load_file(path / "cf.safetensors"), about["cf"]),
+        cf=encoder.from_state(load_file(path / "cf.safetensors"), about["cf"]),
         fusion=fusion.to(language_model.device),
         answer=answer.to(language_model.device),
         item_ids=_ids(path / "ids/items.parquet"),

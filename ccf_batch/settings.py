@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #bd539948
+# %% ../nbs/api/00_settings.ipynb #d03a2c28
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -155,6 +155,10 @@ class Model(Group):
 class Cf(Group):
     "The collaborative-filtering encoder."
 
+    encoder: Literal["mf"] = "mf"
+    """Which one: matrix factorisation."""
+    content: bool = True
+    """Fit biases, attributes and popularity as one penalised regression, and the encoder on top; false: the published encoder alone."""
     factors: int = Field(default=16, ge=0)
     """Factors an entity, beside its bias; 0 leaves biases and content."""
     item_penalty: float = Field(default=1.0, gt=0)
@@ -163,8 +167,12 @@ class Cf(Group):
     """Inverse prior variance of a user's bias."""
     factor_penalty: float = Field(default=30.0, gt=0)
     """Inverse prior variance of a factor."""
+    history: bool = False
+    """MF: add factors pooled over the history to the user's, which also serves users who came after the fit."""
+    history_length: int = Field(default=50, ge=1, le=200)
+    """Liked items that an encoder reads, the newest ones, where it reads any; may be more than the prompt shows."""
     folds: int = Field(default=5, ge=2)
-    """Folds of the out-of-fold vectors that the LM is trained on."""
+    """Folds of the out-of-fold vectors."""
 
 
 class Fusion(Group):
@@ -221,7 +229,7 @@ class Rules(Group):
     apply: list[Literal["not_seen", "available", "top_k"]] = ["not_seen", "available", "top_k"]
     """Statements of `sql/rules/`, in this order."""
 
-# %% ../nbs/api/00_settings.ipynb #e1d2cd53
+# %% ../nbs/api/00_settings.ipynb #b6f32fa9
 class Settings(BaseSettings):
     "Everything that `ccf.toml` may say."
 
@@ -277,6 +285,12 @@ class Settings(BaseSettings):
     def workspace(self) -> Path:
         "Folder of `ccf.toml`, from which relative paths are taken."
         return self._workspace
+
+    @property
+    def history_length(self) -> int:
+        "Items of the histories that are read: what the prompt shows, or the encoder reads, if more."
+        reads = self.cf.encoder != "mf" or self.cf.history
+        return max(self.prompt.history_length, self.cf.history_length if reads else 0)
 
     def cutoff(self, date: dt.date) -> dt.datetime:
         "The instant at which `date` begins in `domain.zone`, as naive UTC: what is before it is known."

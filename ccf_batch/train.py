@@ -51,27 +51,24 @@ def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../nbs/api/17_train.ipynb #331fccd5
+# %% ../nbs/api/17_train.ipynb #c1dd9867
 def encoder(
     train: Batch,
     catalogue: Catalogue,
     settings: Settings,
-):  # MF; its user ids [U]; (MF, example rows) of each fold
+):  # Encoder; its user ids [U]; (Encoder, groups) of each fold
     "The CF encoder, fitted on all training rows and without each fold."
     import pyarrow.compute as pc
 
-    from ccf_batch.cf import MF, out_of_fold
+    from ccf_batch.cf import encoder_class, out_of_fold
     from ccf_batch.model import rows_of
 
     ids = train.user_id.unique()
     user_ids = ids.take(pc.sort_indices(ids))
-    group = train.group_of
-    user = rows_of(train.user_id, user_ids)[group]
     seed = settings.train.seed
-    assert train.label is not None
-    rows = (user, train.candidate, train.label)
-    cf = MF.fit(*rows, len(user_ids), catalogue, settings, seed=seed)
-    without = out_of_fold(cf, *rows, len(user_ids), catalogue, settings, seed=seed, group=group)
+    groups = train, rows_of(train.user_id, user_ids), len(user_ids)
+    cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed)
+    without = out_of_fold(cf, *groups, catalogue, settings, seed=seed)
     return cf, user_ids, without
 
 
@@ -86,7 +83,7 @@ def language_model(catalogue: Catalogue, settings: Settings):  # LM
     texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
     return lm.nano(texts, settings, seed=settings.train.seed)
 
-# %% ../nbs/api/17_train.ipynb #aa513c6d
+# %% ../nbs/api/17_train.ipynb #d055894d
 def fitted(
     s: TrainSettings,
 ):  # Model with the best weights; its date; a row for each validated state; the state file
@@ -113,10 +110,10 @@ def fitted(
     with step("Training"):
         model = untrained(s, lm, cf, catalogue, user_ids, assembly.cutoff)
         index = np.arange(len(catalogue))
-        folds = [Fold(mf, mf.items(catalogue, index)) for mf, _ in without]
+        folds = [Fold(cf, cf.items(catalogue, index)) for cf, _ in without]
         fold = np.zeros(len(train), np.int64)
-        for k, (_, rows) in enumerate(without):
-            fold[train.group_of[rows]] = k
+        for k, (_, groups) in enumerate(without):
+            fold[groups] = k
         file = s.bundles / ".training.safetensors"
         trainer = Trainer(
             model,

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from worlds import make_catalogue, make_settings, read_movies
+from worlds import make_catalogue, make_settings, read_movies, without_history
 
 from ccf_batch.baselines import BASELINES, shrunk_mean
-from ccf_batch.cf import MF
+from ccf_batch.cf import as_groups
 from ccf_batch.metrics import quality
+from ccf_batch.mf import MF
 
 
 def rows(n_users=40, n_items=20, n=600):
@@ -44,8 +45,9 @@ def test_bias_content_is_the_encoder_without_factors():
     )
     settings = make_settings(factors=0)
     baseline = BASELINES["BiasContent"].fit(user, item, label, 40, catalogue, settings)
-    mf = MF.fit(user, item, label, 40, catalogue, settings)
-    users, items = mf.users(np.arange(-1, 40)), mf.items(catalogue, np.arange(20))
+    mf = MF.fit(*as_groups(user, item, label), 40, catalogue, settings)
+    items = mf.items(catalogue, np.arange(20))
+    users = mf.users(np.arange(-1, 40), items, *without_history(41))
     u, i = (x.ravel() for x in np.meshgrid(np.arange(-1, 40), np.arange(20)))
     seen = items.known[i]
     np.testing.assert_allclose(

@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.special import expit
-from worlds import make_catalogue, make_settings, read_movies
+from worlds import make_catalogue, make_settings, pairs_logit, read_movies, without_history
 
-from ccf_batch.cf import MF, Content, align, numeric_values, out_of_fold
+from ccf_batch.cf import as_groups, out_of_fold
+from ccf_batch.content import Content, numeric_values
 from ccf_batch.metrics import auc, uauc
+from ccf_batch.mf import MF
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +29,6 @@ def world():
         [{"genres": [names[g]], "year": [str(1950 + r)]} for r, g in enumerate(genre)]
     )
     return user.astype(np.int32), item.astype(np.int32), label, 300, catalogue
-
-
-def pairs_logit(mf, user, item, n_users, catalogue):
-    users, items = mf.users(np.arange(n_users)), mf.items(catalogue, np.arange(len(catalogue)))
-    return mf.logit(users, items, user, item)
 
 
 # --- content
@@ -78,7 +75,7 @@ def test_the_fit_is_the_maximum_of_the_posterior(world):
     "Without factors the posterior is concave; its gradient, taken afresh here, is nil at the fit."
     user, item, label, n, catalogue = world
     settings = make_settings(factors=0)
-    mf = MF.fit(user, item, label, n, catalogue, settings)
+    mf = MF.fit(*as_groups(user, item, label), n, catalogue, settings)
     t = mf.arrays
     g = expit(pairs_logit(mf, user, item, n, catalogue).astype(np.float64)) - label
     cf = settings.cf
@@ -95,7 +92,7 @@ def test_agrees_with_a_logistic_regression_of_scikit_learn(world):
     from sklearn.linear_model import LogisticRegression
 
     user, item, label, n, catalogue = world
-    mf = MF.fit(user, item, label, n, catalogue, make_settings((), (), factors=0))
+    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings((), (), factors=0))
     one = np.ones(len(user))
     r = np.arange(len(user))
     log_R = np.log1p(np.bincount(item, minlength=60))[item]
@@ -113,7 +110,10 @@ def test_agrees_with_a_logistic_regression_of_scikit_learn(world):
 
 def test_the_same_rows_give_the_same_bytes(world):
     user, item, label, n, catalogue = world
-    a, b = (MF.fit(user, item, label, n, catalogue, make_settings()).arrays for _ in range(2))
+    a, b = (
+        MF.fit(*as_groups(user, item, label), n, catalogue, make_settings()).arrays
+        for _ in range(2)
+    )
     assert all(np.array_equal(a[k], b[k]) for k in a)
 
 
@@ -123,7 +123,7 @@ def test_factors_find_tastes_that_biases_cannot(world):
     found = {}
     for factors in (0, 8):
         settings = make_settings(factors=factors, factor_penalty=5)
-        mf = MF.fit(user[train], item[train], label[train], n, catalogue, settings)
+        mf = MF.fit(*as_groups(user[train], item[train], label[train]), n, catalogue, settings)
         found[factors] = auc(label[test], pairs_logit(mf, user, item, n, catalogue)[test])
     assert found[8] > found[0] + 0.05
 
@@ -135,7 +135,7 @@ def test_without_attributes_factors_come_from_behaviour_alone(world):
     found = {}
     for factors in (0, 8):
         settings = make_settings((), (), factors=factors, factor_penalty=4)
-        mf = MF.fit(user[train], item[train], label[train], n, catalogue, settings)
+        mf = MF.fit(*as_groups(user[train], item[train], label[train]), n, catalogue, settings)
         found[factors] = auc(label[test], pairs_logit(mf, user, item, n, catalogue)[test])
     assert found[8] > found[0] + 0.02
 
@@ -145,7 +145,7 @@ def test_without_attributes_factors_come_from_behaviour_alone(world):
 
 def test_cold_items_get_their_content_and_cold_users_are_average(world):
     user, item, label, n, catalogue = world
-    mf = MF.fit(user, item, label, n, catalogue, make_settings(factors=4))
+    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
     items = mf.items(catalogue, np.append(np.arange(59), -1))
     assert items.known.sum() == 58 and not items.known[58:].any()  # no rows, and not there at fit
     assert items.vector.shape == (60, 7) and items.vector.dtype == np.float32
@@ -154,15 +154,15 @@ def test_cold_items_get_their_content_and_cold_users_are_average(world):
     ).all()  # bias, log count
     np.testing.assert_allclose(items.logit, items.vector[:, 4] + items.vector[:, 5], rtol=1e-5)
     assert np.abs(items.vector[58:, :4]).max() > 0.1  # factors, from content
-    users = mf.users(np.array([5, -1]))
-    assert users.known.tolist() == [True, False]
+    users = mf.users(np.array([5, -1]), items, *without_history(2))
+    assert users.known.tolist() == users.seen.tolist() == [True, False]
     assert not users.vector[1].any() and users.vector[0, -1] == 1
     assert users.logit[1] == np.float32(mf.arrays["intercept"][0])
 
 
 def test_an_item_keeps_its_features_wherever_it_stands_in_a_later_catalogue(world):
     user, item, label, n, catalogue = world
-    mf = MF.fit(user, item, label, n, catalogue, make_settings(factors=4))
+    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
     order = np.random.default_rng(0).permutation(60)
     later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))
     before, after = mf.items(catalogue, np.arange(60)), mf.items(later, order)
@@ -175,12 +175,12 @@ def test_an_item_keeps_its_features_wherever_it_stands_in_a_later_catalogue(worl
 def test_folds_share_out_the_rows_and_never_see_their_own(world):
     user, item, label, n, catalogue = world
     settings = make_settings(factors=4, folds=3)
-    full = MF.fit(user, item, label, n, catalogue, settings)
-    folds = out_of_fold(full, user, item, label, n, catalogue, settings)
+    full = MF.fit(*as_groups(user, item, label), n, catalogue, settings)
+    folds = out_of_fold(full, *as_groups(user, item, label), n, catalogue, settings)
     assert np.array_equal(np.sort(np.concatenate([rows for _, rows in folds])), np.arange(6000))
     flipped = label.copy()
     flipped[folds[0][1]] = 1 - flipped[folds[0][1]]
-    again = out_of_fold(full, user, item, flipped, n, catalogue, settings)
+    again = out_of_fold(full, *as_groups(user, item, flipped), n, catalogue, settings)
     for k in full.arrays:
         assert np.array_equal(folds[0][0].arrays[k], again[0][0].arrays[k])
     assert not np.array_equal(folds[1][0].arrays["item_bias"], again[1][0].arrays["item_bias"])
@@ -188,24 +188,15 @@ def test_folds_share_out_the_rows_and_never_see_their_own(world):
         assert mf.arrays["item_count"].sum() == pytest.approx(6000)
 
 
-def test_rows_of_a_group_stay_together(world):
-    user, item, label, n, catalogue = world
-    settings = make_settings(factors=0, folds=3)
-    full = MF.fit(user, item, label, n, catalogue, settings)
-    folds = out_of_fold(full, user, item, label, n, catalogue, settings, group=user)
-    assert np.array_equal(np.sort(np.concatenate([rows for _, rows in folds])), np.arange(6000))
-    assert sum(len(np.unique(user[rows])) for _, rows in folds) == len(np.unique(user))
-
-
 def test_alignment_turns_factors_and_leaves_every_logit_alone(world):
     from scipy.stats import ortho_group
 
     user, item, label, n, catalogue = world
-    full = MF.fit(user, item, label, n, catalogue, make_settings(factors=4))
+    full = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
     turn = ortho_group.rvs(4, random_state=0)
-    names = ("item_factor", "user_factor", "project", "mean")
+    names = ("item_factor", "user_factor", "history_factor", "project", "mean")
     turned = MF(full.content, full.arrays | {k: full.arrays[k] @ turn for k in names})
-    back = align(turned, full)
+    back = turned.align(full)
     for k in names:
         np.testing.assert_allclose(back.arrays[k], full.arrays[k], atol=1e-6)
     np.testing.assert_allclose(
@@ -221,7 +212,7 @@ def test_state_goes_through_safetensors_and_json_bit_for_bit(world, tmp_path):
     from safetensors.torch import load_file, save_file
 
     user, item, label, n, catalogue = world
-    mf = MF.fit(user, item, label, n, catalogue, make_settings(factors=4))
+    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
     tensors, meta = mf.state()
     save_file(tensors, tmp_path / "cf.safetensors")
     again = MF.from_state(load_file(tmp_path / "cf.safetensors"), json.loads(json.dumps(meta)))
@@ -246,7 +237,7 @@ def test_quality_on_movielens(movies):
     user, item, label = rows["valid"]
     found = {}
     for factors in (0, 16):
-        mf = MF.fit(*rows["train"], n, catalogue, make_settings(factors=factors))
+        mf = MF.fit(*as_groups(*rows["train"]), n, catalogue, make_settings(factors=factors))
         z = pairs_logit(mf, user, item, n, catalogue)
         found[factors] = auc(label, z), uauc(user, label, z)[0]
     assert found[16] == pytest.approx((0.7512, 0.6955), abs=1e-3)

@@ -78,9 +78,9 @@ def workspace(request, tmp_path_factory):
 
     from ccf_batch import bundle
     from ccf_batch.assemble import Assembly
-    from ccf_batch.cf import MF
     from ccf_batch.database import connect
     from ccf_batch.lm import nano
+    from ccf_batch.mf import MF
     from ccf_batch.model import untrained
     from ccf_batch.settings import load
 
@@ -92,8 +92,8 @@ def workspace(request, tmp_path_factory):
     catalogue, train = then.catalogue(), then.examples("train")
     users = train.user_id.unique()
     of = users.index
-    rows = np.array([of(u).as_py() for u in train.user_id])[train.group_of]
-    mf = MF.fit(rows, train.candidate, train.label, len(users), catalogue, settings)
+    rows = np.array([of(u).as_py() for u in train.user_id])
+    mf = MF.fit(train, rows, len(users), catalogue, settings)
     small = nano(catalogue.title.to_pylist(), settings, seed=0, steps=5)
     torch.manual_seed(0)
     with torch.no_grad():

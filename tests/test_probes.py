@@ -15,8 +15,8 @@ def sides():
     known = np.ones(6, bool)
     f32 = np.float32
     return (
-        UserFeatures(users.astype(f32), known[:4], users[:, 2].astype(f32)),
-        ItemFeatures(items.astype(f32), known, logit.astype(f32)),
+        UserFeatures(users.astype(f32), known[:4], known[:4], users[:, 2].astype(f32)),
+        ItemFeatures(items.astype(f32), known, logit.astype(f32), np.zeros((6, 0), f32)),
     )
 
 

@@ -98,7 +98,7 @@ def model_of(settings, lm=None, seed=0, head=0.3):
     import torch
 
     from ccf_batch.assemble import Catalogue
-    from ccf_batch.cf import MF
+    from ccf_batch.cf import as_groups, encoder_class
     from ccf_batch.lm import nano
     from ccf_batch.model import untrained
 
@@ -113,7 +113,8 @@ def model_of(settings, lm=None, seed=0, head=0.3):
     rng = np.random.default_rng(seed)
     user, item = rng.integers(0, 20, 600), rng.integers(0, n - 2, 600)
     label = (rng.random(600) < np.where(user % 3 == item % 3, 0.8, 0.3)).astype(np.int8)
-    cf = MF.fit(user, item, label, 20, catalogue, settings)
+    rows = as_groups(user, item, label)
+    cf = encoder_class(settings.cf.encoder).fit(*rows, 20, catalogue, settings)
     if lm is None:
         lm = nano(catalogue.title.to_pylist()[:-1], settings, seed=seed, steps=3)
         torch.manual_seed(seed)

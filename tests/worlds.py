@@ -51,3 +51,15 @@ def read_movies(shared):
         for s, t in tables.items()
     }
     return catalogue, 1 + max(int(r[0].max()) for r in rows.values()), rows
+
+
+def without_history(n):
+    "As `Encoder.users` takes the histories of n users who have none."
+    return np.empty(0, np.int32), np.zeros(n + 1, np.int64)
+
+
+def pairs_logit(encoder, user, item, n_users, catalogue):
+    "The CF logit of pairs of users and items without a history."
+    items = encoder.items(catalogue, np.arange(len(catalogue)))
+    users = encoder.users(np.arange(n_users), items, *without_history(n_users))
+    return encoder.logit(users, items, user, item)
