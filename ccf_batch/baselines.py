@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ccf_batch.assemble import Catalogue
 
-# %% ../nbs/api/14_baselines.ipynb #ee67cb65
+# %% ../nbs/api/14_baselines.ipynb #198ed253
 class Baseline(Protocol):
     "Something that is fitted on labelled rows and gives a margin for any pair."
 
@@ -45,6 +45,9 @@ class Baseline(Protocol):
     ) -> np.ndarray:  # float64 [C]
         ...
 
+    @property
+    def parameters(self) -> int: ...  # Numbers that were fitted
+
 # %% ../nbs/api/14_baselines.ipynb #532f17a6
 STRENGTH = 5.0  # average labels that a mean starts with
 
@@ -59,7 +62,7 @@ def shrunk_mean(
     likes, rows = np.bincount(index, label, n), np.bincount(index, minlength=n)
     return np.append((likes + STRENGTH * mean) / (rows + STRENGTH), mean)
 
-# %% ../nbs/api/14_baselines.ipynb #3420bb9d
+# %% ../nbs/api/14_baselines.ipynb #0fc9a644
 @dataclass(frozen=True)
 class ItemMean:
     "The shrunk mean label of the item."
@@ -75,6 +78,11 @@ class ItemMean:
         "As `Baseline.margin`."
         mean = self.item[item]
         return np.log(mean) - np.log1p(-mean)
+
+    @property
+    def parameters(self) -> int:
+        "As `Baseline.parameters`."
+        return len(self.item)
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,12 @@ class ItemUserMean:
         "As `Baseline.margin`."
         return 4 * (self.item[item] + self.user[user] - self.item[-1] - 0.5)
 
-# %% ../nbs/api/14_baselines.ipynb #e241a79f
+    @property
+    def parameters(self) -> int:
+        "As `Baseline.parameters`; the overall mean is one of them."
+        return len(self.item) + len(self.user) - 1
+
+# %% ../nbs/api/14_baselines.ipynb #a795fd2e
 @dataclass(frozen=True)
 class BiasContent:
     "Logistic regression on item bias, user bias, attributes and log popularity."
@@ -133,6 +146,11 @@ class BiasContent:
     def margin(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         "As `Baseline.margin`."
         return self.regression.decision_function(self._columns(user, item))
+
+    @property
+    def parameters(self) -> int:
+        "As `Baseline.parameters`."
+        return self.regression.coef_.size + 1
 
 
 BASELINES: dict[str, type[Baseline]] = {
