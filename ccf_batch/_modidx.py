@@ -228,7 +228,9 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'ccf_batch.fit.Trainer._step': ('api/fit.html#trainer._step', 'ccf_batch/fit.py'),
                                'ccf_batch.fit.Trainer._validated': ('api/fit.html#trainer._validated', 'ccf_batch/fit.py'),
                                'ccf_batch.fit.Trainer.run': ('api/fit.html#trainer.run', 'ccf_batch/fit.py'),
+                               'ccf_batch.fit.Trainer.trained_parameters': ('api/fit.html#trainer.trained_parameters', 'ccf_batch/fit.py'),
                                'ccf_batch.fit._at': ('api/fit.html#_at', 'ccf_batch/fit.py'),
+                               'ccf_batch.fit._curves': ('api/fit.html#_curves', 'ccf_batch/fit.py'),
                                'ccf_batch.fit.copies': ('api/fit.html#copies', 'ccf_batch/fit.py'),
                                'ccf_batch.fit.deal': ('api/fit.html#deal', 'ccf_batch/fit.py'),
                                'ccf_batch.fit.forward': ('api/fit.html#forward', 'ccf_batch/fit.py'),
@@ -543,4 +545,5 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'ccf_batch.train.fitted': ('api/train.html#fitted', 'ccf_batch/train.py'),
                                  'ccf_batch.train.language_model': ('api/train.html#language_model', 'ccf_batch/train.py'),
                                  'ccf_batch.train.run': ('api/train.html#run', 'ccf_batch/train.py'),
-                                 'ccf_batch.train.summary': ('api/train.html#summary', 'ccf_batch/train.py')}}}
+                                 'ccf_batch.train.summary': ('api/train.html#summary', 'ccf_batch/train.py'),
+                                 'ccf_batch.train.trainer': ('api/train.html#trainer', 'ccf_batch/train.py')}}}

@@ -45,10 +45,11 @@ def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "bundle.json")
     return {str(p.relative_to(folder)): disk.sha256(p) for p in files}
 
-# %% ../nbs/api/16_bundle.ipynb #007ce5d1
+# %% ../nbs/api/16_bundle.ipynb #7c3f5f74
 def save(
     model: Model,
     metrics: dict[str, float],  # What validation said
+    seconds: float = 0.0,  # That training took
 ) -> Path:  # The new bundle, in `paths.bundles`
     "Write a bundle under a temporary name, then give it its own in one step."
     from safetensors.torch import save_file
@@ -80,6 +81,7 @@ def save(
         "files": _hashes(staged),
     }
     about["id"] = bundle_id(about)
+    about["train_seconds"] = seconds
     about["created"] = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
     (staged / "bundle.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     final = bundles / f"{model.trained_until:%Y-%m-%d}-{about['id']}"

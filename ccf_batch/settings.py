@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #d03a2c28
+# %% ../nbs/api/00_settings.ipynb #6a1bcd76
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -208,6 +208,8 @@ class Train(Group):
     """Add the CF encoder's logit to the margin, so that the LM learns only what the encoder misses."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
+    curves: Path | None = None
+    """Folder for TensorBoard event files with loss and validation metrics; needs the extra `curves`."""
 
 
 class Score(Group):

@@ -19,12 +19,13 @@ from .console import InputError, main, say, step, table
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'encoder', 'language_model', 'fitted', 'checked', 'summary',
+__all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'encoder', 'language_model', 'trainer', 'fitted', 'checked', 'summary',
            'deterministic', 'run']
 
-# %% ../nbs/api/17_train.ipynb #6e18f496
+# %% ../nbs/api/17_train.ipynb #f083da2b
 if TYPE_CHECKING:
     from ccf_batch.assemble import Assembly, Batch, Catalogue
+    from ccf_batch.fit import Trainer
 
 # %% ../nbs/api/17_train.ipynb #9c2e86e7
 class TrainSettings(Settings):
@@ -83,49 +84,63 @@ def language_model(catalogue: Catalogue, settings: Settings):  # LM
     texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
     return lm.nano(texts, settings, seed=settings.train.seed)
 
-# %% ../nbs/api/17_train.ipynb #d055894d
-def fitted(
-    s: TrainSettings,
-):  # Model with the best weights; its date; a row for each validated state; the state file
-    "Read examples, fit the parts, train."
+# %% ../nbs/api/17_train.ipynb #26540c44
+def trainer(
+    s: Settings,
+    catalogue: Catalogue,
+    train: Batch,
+    valid: Batch,
+    cutoff: dt.datetime,  # Naive UTC: no row at or after it is among the examples
+    encoded,  # From `encoder`
+    file: Path,  # Where training keeps its state between epochs
+    state_of: str,  # Of what the state is, from `fingerprint`
+) -> Trainer:
+    "An untrained model and all that it will be trained on."
     import numpy as np
 
-    from ccf_batch.assemble import Assembly
-    from ccf_batch.database import connect
     from ccf_batch.fit import Fold, Split, Trainer
     from ccf_batch.lm import use_threads
     from ccf_batch.model import rows_of, untrained
 
+    cf, user_ids, without = encoded
+    with step(f"Preparing the language model {s.model.base}"):
+        lm = language_model(catalogue, s)
+        use_threads(s.score.threads, lm.parameters())
+        say(f"  {lm.parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
+    model = untrained(s, lm, cf, catalogue, user_ids, cutoff)
+    index = np.arange(len(catalogue))
+    folds = [Fold(part, part.items(catalogue, index)) for part, _ in without]
+    fold = np.zeros(len(train), np.int64)
+    for k, (_, groups) in enumerate(without):
+        fold[groups] = k
+    splits = (
+        Split(train, rows_of(train.user_id, user_ids), fold),
+        Split(valid, rows_of(valid.user_id, user_ids), np.zeros(len(valid), np.int64)),
+    )
+    return Trainer(model, catalogue, folds, *splits, file, state_of)
+
+# %% ../nbs/api/17_train.ipynb #23ad41bd
+def fitted(
+    s: TrainSettings,
+):  # The `Trainer` when it is done; its date; seconds of each step
+    "Read examples, fit the parts, train."
+    from ccf_batch.assemble import Assembly
+    from ccf_batch.database import connect
+
+    seconds: dict[str, float] = {}
     with step("Reading examples"):
         assembly = Assembly(connect(":memory:", s.score.memory_limit, s.score.threads), s, s.date)
         catalogue = assembly.catalogue()
         train = checked(assembly, "train", s)
         valid = checked(assembly, "valid", s)
-    with step(f"Fitting the CF encoder, and {s.cf.folds} times without a fold"):
-        cf, user_ids, without = encoder(train, catalogue, s)
-    with step(f"Preparing the language model {s.model.base}"):
-        lm = language_model(catalogue, s)
-        use_threads(s.score.threads, lm.parameters())
-        say(f"  {lm.parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
+    with step(f"Fitting the CF encoder, and {s.cf.folds} times without a fold", seconds):
+        encoded = encoder(train, catalogue, s)
+    file, state_of = s.bundles / ".training.safetensors", fingerprint(s, assembly.cutoff)
+    ready = trainer(s, catalogue, train, valid, assembly.cutoff, encoded, file, state_of)
     with step("Training"):
-        model = untrained(s, lm, cf, catalogue, user_ids, assembly.cutoff)
-        index = np.arange(len(catalogue))
-        folds = [Fold(cf, cf.items(catalogue, index)) for cf, _ in without]
-        fold = np.zeros(len(train), np.int64)
-        for k, (_, groups) in enumerate(without):
-            fold[groups] = k
-        file = s.bundles / ".training.safetensors"
-        trainer = Trainer(
-            model,
-            catalogue,
-            folds,
-            Split(train, rows_of(train.user_id, user_ids), fold),
-            Split(valid, rows_of(valid.user_id, user_ids), np.zeros(len(valid), np.int64)),
-            file,
-            fingerprint(s, assembly.cutoff),
-        )
-        log = trainer.run(s.resume)
-    return model, assembly.date, log, file
+        ready.run(s.resume)
+    seconds["Training"] = sum(row["seconds"] for row in ready.state.log)  # earlier attempts, too
+    return ready, assembly.date, seconds
 
 
 def checked(assembly: Assembly, split: str, settings: Settings) -> Batch:
@@ -163,7 +178,7 @@ def summary(log: list[dict]) -> dict[str, float]:
 
 METRICS = ("auc", "uauc", "log_loss")
 
-# %% ../nbs/api/17_train.ipynb #630c57d6
+# %% ../nbs/api/17_train.ipynb #92266d07
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     "Torch's deterministic algorithms for a while; it warns of an operation that has none."
@@ -185,11 +200,11 @@ def run(
 
     with disk.lock(s.bundles / ".lock", "a training"), deterministic():
         tables.check(s)
-        model, date, log, file = fitted(s)
-        metrics = summary(log)
+        ready, date, seconds = fitted(s)
+        metrics = summary(ready.state.log) | {"trained_parameters": ready.trained_parameters}
         with step("Writing the bundle"):
-            path = bundle.save(model, metrics)
-        file.unlink()
+            path = bundle.save(ready.model, metrics, round(sum(seconds.values()), 1))
+        ready.file.unlink()
     say(f"  {path}")
     config = "" if s.file in (None, Path("ccf.toml")) else f" --config {s.file}"
     say(f"Next: python -m ccf_batch.score{config} --date {date}")

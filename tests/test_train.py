@@ -353,6 +353,28 @@ def test_prompts_that_never_fit_are_said_plainly(config, capsys):
     assert "prompt.max_tokens" in capsys.readouterr().err
 
 
+def test_curves_are_what_the_log_says(config, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert train_in(config, "--train.curves", "curves") == 0
+    (folder,) = (config.parent / "curves").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    said = re.findall(r"valid AUC (\d\.\d+), UAUC", capsys.readouterr().out)
+    assert [f"{e.value:.4f}" for e in events.Scalars("joint/valid auc")] == said
+    losses = events.Scalars("joint/loss")
+    assert [e.step for e in losses] == list(range(1, len(losses) + 1)) and len(losses) > 10
+
+
+def test_a_bundle_says_what_training_cost(config):
+    import json
+
+    assert train_in(config) == 0
+    (name,) = bundles(config)
+    about = json.loads((config.parent / "bundles" / name / "bundle.json").read_text())
+    assert 0 < about["train_seconds"] < 60
+    assert about["metrics"]["trained_parameters"] > 1000
+
+
 def test_max_steps_is_a_trial(config, capsys):
     assert train_in(config, "--train.max-steps", "3") == 0
     assert "joint, epoch 1" in capsys.readouterr().out
