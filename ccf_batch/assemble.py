@@ -162,7 +162,7 @@ class AsOf:
         run(con, "assemble/events", **self._known)
         self._users_built = (limit_users,)
 
-# %% ../nbs/api/07_assemble.ipynb #23d59e2c
+# %% ../nbs/api/07_assemble.ipynb #647fcda4
 DRAWS = 8  # draws a negative; in a small catalogue many fall on what the user has taken
 
 
@@ -192,15 +192,19 @@ class Labelled(AsOf):
         self,
         split: str,  # `train` or `valid`
     ) -> Batch:
-        "Labelled rows to train on, the newest `train.max_examples`, as groups by user and time."
+        "Labelled rows as groups by user and time: the newest of either side, as many as a part is fitted on."
         s = self.settings.train
+        rows = max(s.max_examples, self.settings.cf.max_examples)
         self._build_users()
         if self._brings("train") or self._brings("valid"):
-            return self._brought(split, dt.datetime.min, s.max_examples)
+            newest = rows if split == "train" else s.max_examples
+            return self._brought(split, dt.datetime.min, newest)
         events, implicit = run(self.con, "assemble/feedback").fetchone()
-        newest = max(1, s.max_examples // (1 + s.negatives)) if implicit else s.max_examples
-        self.left_out = 0 if split == "valid" else max(0, events - newest)
-        run(self.con, "assemble/labelled_newest", newest=newest, valid=split == "valid")
+        share = 1 + s.negatives if implicit else 1
+        newest, rows = max(1, s.max_examples // share), max(1, rows // share)
+        self.left_out = 0 if split == "valid" else max(0, events - rows)
+        valid = split == "valid"
+        run(self.con, "assemble/labelled_newest", newest=newest, rows=rows, valid=valid)
         return self._groups(implicit)
 
     def examples_after(

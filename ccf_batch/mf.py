@@ -16,15 +16,16 @@ from .content import CONTENT_PENALTY, Content, popularity_of, with_popularity
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['OPTIMIZER', 'START_NOISE', 'Posterior', 'MF']
+__all__ = ['OPTIMIZER', 'FACTOR_PENALTY', 'START_NOISE', 'Posterior', 'MF']
 
 # %% ../nbs/api/09_mf.ipynb #c524dacc
 if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-# %% ../nbs/api/09_mf.ipynb #eaeb8a4c
-OPTIMIZER = {"maxiter": 500, "maxcor": 10, "ftol": 1e-9}
+# %% ../nbs/api/09_mf.ipynb #e62d88ce
+OPTIMIZER = {"maxiter": 500, "maxcor": 10, "ftol": 1e-8}
+FACTOR_PENALTY = {True: 30.0, False: 7.0}  # beside content and without; chosen on validation
 
 
 class Posterior:
@@ -56,14 +57,15 @@ class Posterior:
         self.owner = owner
         rows_O = np.bincount(owner, minlength=len(self.owner_user))
         self.starts = np.concatenate([[0], np.cumsum(rows_O)])
+        of_factors = cf.factor_penalty or FACTOR_PENALTY[cf.content]
         shapes = {
             "intercept": ((1,), 0.0),
             "item_bias": ((N,), cf.item_penalty),
             "user_bias": ((n_users,), cf.user_penalty),
             "weight": ((F,), CONTENT_PENALTY),
-            "user_factor": ((n_users, d), cf.factor_penalty),
-            "item_rest": ((N, d), cf.factor_penalty),
-            "history_factor": ((N if self.history_ON is not None else 0, d), cf.factor_penalty),
+            "user_factor": ((n_users, d), of_factors),
+            "item_rest": ((N, d), of_factors),
+            "history_factor": ((N if self.history_ON is not None else 0, d), of_factors),
         }
         self.shapes = {name: shape for name, (shape, _) in shapes.items()}
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
@@ -73,17 +75,24 @@ class Posterior:
         rows_N = np.bincount(self.item, minlength=N)
         rows_F = x_NF.multiply(x_NF).T @ rows_N
         rows_U = np.bincount(self.user, minlength=n_users)
-        curvature = np.concatenate([[len(self.label)], rows_N, rows_U, rows_F])
-        self.unit = self.penalty.copy()
-        self.unit[: len(curvature)] += curvature / 4
-        self.unit = 1 / np.sqrt(self.unit)
+        spread_d = rows_N @ a_Nd**2 / len(self.label)
+        curvature: dict[str, Any] = {
+            "intercept": len(self.label),
+            "item_bias": rows_N,
+            "user_bias": rows_U,
+        }
+        curvature |= {"weight": rows_F, "user_factor": rows_U[:, None] * spread_d}
+        if self.history_ON is not None:
+            rows_H = self.history_ON.multiply(self.history_ON).T @ rows_O
+            curvature["history_factor"] = rows_H[:, None] * spread_d
+        self.unit = 1 / np.sqrt(self.penalty + self.join(curvature) / 4)
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         "The parameters by name."
         parts = np.split(flat, self.ends)
         return {k: v.reshape(s) for (k, s), v in zip(self.shapes.items(), parts, strict=True)}
 
-    def join(self, parts: dict[str, np.ndarray]) -> np.ndarray:
+    def join(self, parts: dict[str, Any]) -> np.ndarray:
         "The inverse of `split`; what is not named is zero."
         zeros = {k: np.zeros(s) for k, s in self.shapes.items()}
         return np.concatenate([np.ravel(parts.get(k, z)) for k, z in zeros.items()])
@@ -151,7 +160,7 @@ def _components(x_NF: sparse.csr_matrix, count: np.ndarray, d: int) -> np.ndarra
         out[:, : top.shape[1]] = top * np.where(largest < 0, -1.0, 1.0)
     return out
 
-# %% ../nbs/api/09_mf.ipynb #010e705b
+# %% ../nbs/api/09_mf.ipynb #0d56054b
 @dataclass(frozen=True)
 class MF(Encoder):
     "The fitted model. Item rows are those of the catalogue, user rows those of `fit`."
@@ -169,6 +178,7 @@ class MF(Encoder):
         settings: Settings,
         seed: int = 0,
         scale: float = 1.0,
+        epochs: int | None = None,  # None: it is fitted to the optimum
         valid: tuple[Batch, np.ndarray] | None = None,  # Not needed: the prior is what holds it
         start: Start | None = None,
     ) -> MF:

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #6a1bcd76
+# %% ../nbs/api/00_settings.ipynb #9397d84c
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -165,12 +165,16 @@ class Cf(Group):
     """Inverse prior variance of an item's bias."""
     user_penalty: float = Field(default=2.0, gt=0)
     """Inverse prior variance of a user's bias."""
-    factor_penalty: float = Field(default=30.0, gt=0)
-    """Inverse prior variance of a factor."""
-    history: bool = False
+    factor_penalty: float | None = Field(default=None, gt=0)
+    """Inverse prior variance of a factor of MF; unset: 30 beside content, 7 without."""
+    history: bool = True
     """MF: add factors pooled over the history to the user's, which also serves users who came after the fit."""
     history_length: int = Field(default=50, ge=1, le=200)
     """Liked items that an encoder reads, the newest ones, where it reads any; may be more than the prompt shows."""
+    max_examples: int = Field(default=200_000, ge=1)
+    """Newest labelled rows that the encoder is fitted on, at least `train.max_examples`."""
+    out_of_fold: Literal["k-fold", "time-forward", "in-sample"] = "k-fold"
+    """Vectors that the LM is trained on: of encoders that saw the other folds, of encoders that saw only rows before it, or of the encoder itself, which makes the LM trust it too much."""
     folds: int = Field(default=5, ge=2)
     """Folds of the out-of-fold vectors."""
 
@@ -193,7 +197,7 @@ class Train(Group):
     """joint: all parts at once; staged: the LM on text alone, then frozen, and the fusion (the paper's). auto: joint for the nano LM, staged for a pretrained one."""
 
     max_examples: int = Field(default=50_000, ge=1)
-    """Newest labelled rows that are used; the output says how many were left out."""
+    """Newest labelled rows that the LM is trained on; the output says how many were left out."""
     negatives: int = Field(default=4, ge=1)
     """Sampled negatives a positive where feedback is implicit."""
     epochs: int = Field(default=3, ge=1)

@@ -52,24 +52,27 @@ def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../nbs/api/17_train.ipynb #c1dd9867
+# %% ../nbs/api/17_train.ipynb #0cf25609
 def encoder(
     train: Batch,
     catalogue: Catalogue,
     settings: Settings,
-):  # Encoder; its user ids [U]; (Encoder, groups) of each fold
-    "The CF encoder, fitted on all training rows and without each fold."
+    valid: Batch | None = None,  # Groups to stop by, where an encoder is fitted in epochs
+):  # Encoder; its user ids [U]; (Encoder, groups of `train`) of each fold
+    "The CF encoder, fitted on all training rows, and the encoders of the LM's rows out of fold."
     import pyarrow.compute as pc
 
-    from ccf_batch.cf import encoder_class, out_of_fold
+    from ccf_batch.cf import encoder_class, newest_rows, out_of_fold
     from ccf_batch.model import rows_of
 
     ids = train.user_id.unique()
     user_ids = ids.take(pc.sort_indices(ids))
     seed = settings.train.seed
     groups = train, rows_of(train.user_id, user_ids), len(user_ids)
-    cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed)
-    without = out_of_fold(cf, *groups, catalogue, settings, seed=seed)
+    stop = None if valid is None else (valid, rows_of(valid.user_id, user_ids))
+    cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed, valid=stop)
+    _, asked = newest_rows(train, settings.train.max_examples)
+    without = out_of_fold(cf, *groups, catalogue, settings, seed=seed, asked=asked)
     return cf, user_ids, without
 
 
@@ -84,7 +87,7 @@ def language_model(catalogue: Catalogue, settings: Settings):  # LM
     texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
     return lm.nano(texts, settings, seed=settings.train.seed)
 
-# %% ../nbs/api/17_train.ipynb #26540c44
+# %% ../nbs/api/17_train.ipynb #cc22fb91
 def trainer(
     s: Settings,
     catalogue: Catalogue,
@@ -98,6 +101,7 @@ def trainer(
     "An untrained model and all that it will be trained on."
     import numpy as np
 
+    from ccf_batch.cf import newest_rows, take_groups
     from ccf_batch.fit import Fold, Split, Trainer
     from ccf_batch.lm import use_threads
     from ccf_batch.model import rows_of, untrained
@@ -110,21 +114,31 @@ def trainer(
     model = untrained(s, lm, cf, catalogue, user_ids, cutoff)
     index = np.arange(len(catalogue))
     folds = [Fold(part, part.items(catalogue, index)) for part, _ in without]
-    fold = np.zeros(len(train), np.int64)
+    fold_of = np.full(len(train), -1)
     for k, (_, groups) in enumerate(without):
-        fold[groups] = k
+        fold_of[groups] = k
+    total = len(train.candidate)
+    train, groups = newest_rows(train, s.train.max_examples)
+    fold, rows = fold_of[groups], len(train.candidate)
+    train = take_groups(train, np.flatnonzero(fold >= 0))
+    if rows < total:
+        say(f"  {rows:,} examples, {total - rows:,} older ones left out (train.max_examples)")
+    if len(train.candidate) < rows:
+        left_out = rows - len(train.candidate)
+        say(f"  {left_out:,} of them left out: no encoder was fitted before (cf.out_of_fold)")
     splits = (
-        Split(train, rows_of(train.user_id, user_ids), fold),
+        Split(train, rows_of(train.user_id, user_ids), fold[fold >= 0]),
         Split(valid, rows_of(valid.user_id, user_ids), np.zeros(len(valid), np.int64)),
     )
     return Trainer(model, catalogue, folds, *splits, file, state_of)
 
-# %% ../nbs/api/17_train.ipynb #23ad41bd
+# %% ../nbs/api/17_train.ipynb #002a7aed
 def fitted(
     s: TrainSettings,
 ):  # The `Trainer` when it is done; its date; seconds of each step
     "Read examples, fit the parts, train."
     from ccf_batch.assemble import Assembly
+    from ccf_batch.cf import encoder_name
     from ccf_batch.database import connect
 
     seconds: dict[str, float] = {}
@@ -133,8 +147,8 @@ def fitted(
         catalogue = assembly.catalogue()
         train = checked(assembly, "train", s)
         valid = checked(assembly, "valid", s)
-    with step(f"Fitting the CF encoder, and {s.cf.folds} times without a fold", seconds):
-        encoded = encoder(train, catalogue, s)
+    with step(f"Fitting the CF encoder {encoder_name(s)}, {s.cf.out_of_fold}", seconds):
+        encoded = encoder(train, catalogue, s, valid)
     file, state_of = s.bundles / ".training.safetensors", fingerprint(s, assembly.cutoff)
     ready = trainer(s, catalogue, train, valid, assembly.cutoff, encoded, file, state_of)
     with step("Training"):
@@ -150,7 +164,7 @@ def checked(assembly: Assembly, split: str, settings: Settings) -> Batch:
     rows, likes = len(batch.candidate), int(batch.label.sum())
     say(f"  {split}: {rows:,} examples, {likes:,} likes, {len(batch):,} groups of user and history")
     if assembly.left_out:
-        say(f"  {split}: {assembly.left_out:,} older ones left out (train.max_examples)")
+        say(f"  {split}: {assembly.left_out:,} older ones left out (cf.max_examples)")
     if not 0 < likes < rows:
         raise InputError(
             f"{settings.lake}: of the {rows} {split} examples before {assembly.date}, {likes} are "

@@ -98,7 +98,7 @@ def write_lake(root: Path, items: list[Item], events: list[Event], brought=(), d
 
 
 def settings_for(root: Path, **groups) -> Settings:
-    s = Settings.model_validate({"domain": {"liked_above": 3}} | groups)
+    s = Settings.model_validate({"domain": {"liked_above": 3}, "cf": {"history": False}} | groups)
     s._workspace = root
     return s
 
@@ -319,7 +319,10 @@ def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, n
     items, events, date = world
     root = tmp_path_factory.mktemp("world")
     write_lake(root, items, events)
-    s = settings_for(root, prompt={"history_length": history}, train={"max_examples": newest})
+    cf = {"history": False, "max_examples": 1}  # not fewer than the language model is trained on
+    s = settings_for(
+        root, prompt={"history_length": history}, train={"max_examples": newest}, cf=cf
+    )
     assembly = Assembly(connect(threads=1), s, date)
     oracle = Oracle(items, events, assembly.cutoff)
     rated = any(not oracle.liked(e) for e in oracle.known)
@@ -658,6 +661,11 @@ def test_histories_of_ml_1m_ctr_are_kept(shared, tmp_path):
     )
     table = pq.read_table(shared / "ml-1m-ctr/valid.parquet").to_pylist()
     assert got == Counter(
-        (r["user_id"], r["item_id"], r["label"], tuple(i for i in r["history"] if i)[-10:])
+        (
+            r["user_id"],
+            r["item_id"],
+            r["label"],
+            tuple(i for i in r["history"] if i)[-s.history_length :],
+        )
         for r in table
     )

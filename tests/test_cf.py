@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import sparse
 from scipy.special import expit
 from worlds import make_catalogue, make_settings, pairs_logit, read_movies, without_history
 
-from ccf_batch.cf import as_groups, out_of_fold
+from ccf_batch.assemble import Batch
+from ccf_batch.cf import Start, as_groups, newest_rows, out_of_fold, take_groups
 from ccf_batch.content import Content, numeric_values
 from ccf_batch.metrics import auc, uauc
-from ccf_batch.mf import MF
+from ccf_batch.mf import MF, Posterior
+from ccf_batch.prompt import offsets_of
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +223,186 @@ def test_state_goes_through_safetensors_and_json_bit_for_bit(world, tmp_path):
     assert np.array_equal(
         pairs_logit(again, user, item, n, catalogue), pairs_logit(mf, user, item, n, catalogue)
     )
+
+
+@pytest.fixture(scope="module")
+def timed(world):
+    "The same rows as groups over time: a group of each user and like, with the likes before as its history."
+    user, item, label, n, catalogue = world
+    order = np.lexsort((np.arange(len(user)), user))
+    user, item, label = user[order], item[order], label[order]
+    time = np.datetime64("2026-01-01", "us") + order.astype("m8[m]")
+    starts, histories, liked = [], [], []
+    for r in range(len(user)):
+        if not r or user[r] != user[r - 1]:
+            liked = []
+            starts.append(r), histories.append([])
+        elif label[r - 1]:
+            liked.append(item[r - 1])
+            starts.append(r), histories.append(liked[-10:])
+    ends = np.append(starts, len(user))
+    batch = Batch(
+        user_id=pa.array(user[starts]),
+        history=np.concatenate([*histories, []]).astype(np.int32),
+        history_offsets=offsets_of([len(h) for h in histories]),
+        candidate=item.astype(np.int32),
+        candidate_offsets=ends.astype(np.int64),
+        label=label,
+        event_ts=time,
+    )
+    return batch, user[starts].astype(np.int32), n, catalogue
+
+
+def test_time_forward_encoders_know_only_what_came_before(timed):
+    batch, user, n, catalogue = timed
+    settings = make_settings(factors=3, folds=4, out_of_fold="time-forward")
+    full = MF.fit(batch, user, n, catalogue, settings)
+    folds = out_of_fold(full, batch, user, n, catalogue, settings)
+    assert len(folds) == 3  # before the first block there is nothing
+    groups = np.concatenate([groups for _, groups in folds])
+    assert len(np.unique(groups)) == len(groups) > 0.7 * len(batch)
+    first = np.minimum.reduceat(batch.event_ts, batch.candidate_offsets[:-1])
+    for encoder, groups in folds:
+        later = (batch.event_ts >= first[groups].min()).astype(bool)
+        flipped = replace(batch, label=np.where(later, 1 - batch.label, batch.label))
+        again = out_of_fold(full, flipped, user, n, catalogue, settings)
+        k = [g[0] for _, g in folds].index(groups[0])
+        for name in encoder.arrays:
+            assert np.array_equal(encoder.arrays[name], again[k][0].arrays[name])
+    # with rows enough before what is asked for, all of it has vectors
+    asked = np.flatnonzero(first > np.quantile(first.astype(int), 0.5).astype("M8[us]"))
+    folds = out_of_fold(full, batch, user, n, catalogue, settings, asked=asked)
+    assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), asked)
+
+
+def test_in_sample_is_the_encoder_itself_and_asked_groups_alone_get_vectors(timed):
+    batch, user, n, catalogue = timed
+    settings = make_settings(factors=2, folds=3, out_of_fold="in-sample")
+    full = MF.fit(batch, user, n, catalogue, settings)
+    asked = np.array([3, 5, 8])
+    ((encoder, groups),) = out_of_fold(full, batch, user, n, catalogue, settings, asked=asked)
+    assert encoder is full and groups is asked
+    settings = make_settings(factors=2, folds=3)
+    folds = out_of_fold(full, batch, user, n, catalogue, settings, asked=asked)
+    assert sorted(np.concatenate([groups for _, groups in folds])) == [3, 5, 8]
+
+
+def test_newest_rows(timed):
+    batch = timed[0]
+    some, groups = newest_rows(batch, 1000)
+    assert len(some.candidate) == 1000 and some.event_ts.min() > np.sort(batch.event_ts)[-1001]
+    assert some.user_id.equals(batch.user_id.take(pa.array(groups)))
+    rows = set(
+        zip(
+            batch.user_id.to_numpy()[batch.group_of],
+            batch.candidate,
+            batch.event_ts,
+            batch.label,
+            strict=True,
+        )
+    )
+    kept = list(
+        zip(
+            some.user_id.to_numpy()[some.group_of],
+            some.candidate,
+            some.event_ts,
+            some.label,
+            strict=True,
+        )
+    )
+    assert set(kept) <= rows and len(kept) == 1000
+    for g in range(0, len(some), 37):
+        h = slice(*some.history_offsets[g : g + 2])
+        whole = slice(*batch.history_offsets[groups[g] : groups[g] + 2])
+        assert np.array_equal(some.history[h], batch.history[whole])
+    everything, groups = newest_rows(batch, 10**6)
+    assert len(groups) == len(batch) and np.array_equal(everything.candidate, batch.candidate)
+
+
+# --- histories
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_the_gradient_is_that_of_finite_differences(timed, content):
+    batch, user, n, catalogue = timed
+    rng = np.random.default_rng(0)
+    x = sparse.csr_matrix(rng.normal(size=(len(catalogue), 3 if content else 0)))
+    posterior = Posterior(
+        batch,
+        user,
+        n,
+        x,
+        rng.normal(size=(len(catalogue), 2)) * content,
+        make_settings(content=content),
+    )
+    at = rng.normal(size=len(posterior.penalty)) / 3
+    _, gradient = posterior(at)
+    for k in rng.choice(len(at), 60, replace=False):
+        step = np.zeros(len(at))
+        step[k] = 1e-4
+        slope = (posterior(at + step)[0] - posterior(at - step)[0]) / 2e-4
+        assert slope == pytest.approx(gradient[k], rel=1e-5, abs=1e-4)
+
+
+def test_a_user_who_came_after_the_fit_is_served_by_a_history(timed):
+    batch, user, n, catalogue = timed
+    mf = MF.fit(batch, user, n, catalogue, make_settings(factors=4, factor_penalty=3))
+    items = mf.items(catalogue, np.arange(60))
+    genre = np.array([dict(a)["genres"][0] for a in catalogue.attributes.to_pylist()])
+    drama, war = (np.flatnonzero(genre[:58] == g) for g in ("Drama", "War"))
+    history = np.concatenate([drama[:6], war[:6]]).astype(np.int32)
+    users = mf.users(np.array([-1, -1, -1]), items, history, np.array([0, 6, 12, 12]))
+    assert users.known.tolist() == [True, True, False] and not users.seen.any()
+    assert not users.vector[2].any() and not users.vector[:, -3:].any()
+    rest = np.concatenate([drama[6:], war[6:]])
+    z = mf.logit(users, items, np.repeat([0, 1], len(rest)), np.tile(rest, 2)).reshape(2, -1)
+    likes_drama = (z[0] - z[1])[: len(drama) - 6].mean() - (z[0] - z[1])[len(drama) - 6 :].mean()
+    assert likes_drama > 0.1
+    # an item that the encoder never met says nothing, and is not counted
+    grown = mf.items(catalogue, np.where(np.arange(60) == 59, -1, np.arange(60)))
+    more = mf.users(np.array([-1]), grown, np.append(history[:6], 59), np.array([0, 7]))
+    np.testing.assert_allclose(more.vector, users.vector[:1], atol=1e-6)
+    off = MF.fit(batch, user, n, catalogue, make_settings(factors=4, history=False))
+    users = off.users(
+        np.array([-1]), off.items(catalogue, np.arange(60)), history, np.array([0, 12])
+    )
+    assert not users.known.any() and not users.vector.any()
+
+
+# --- from last night on
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_a_warm_start_ends_at_the_same_optimum_sooner(timed, content):
+    "New rows, two new users, a new item, other item rows: found from the old optimum in fewer iterations."
+    batch, user, n, catalogue = timed
+    settings = make_settings(factors=4, content=content)
+    early = np.flatnonzero(
+        np.maximum.reduceat(batch.event_ts, batch.candidate_offsets[:-1])
+        < np.sort(batch.event_ts)[5800]
+    )
+    early = early[user[early] < n - 2]
+    order = np.random.default_rng(1).permutation(60)  # row r of the new catalogue was row order[r]
+    old_rows = np.where(order == 59, -1, order)
+    old = MF.fit(take_groups(batch, early), user[early], n - 2, catalogue, settings)
+    back = np.argsort(order).astype(np.int32)
+    moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
+    later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))
+    start = Start(old, old_rows, np.where(np.arange(n) < n - 2, np.arange(n), -1))
+    warm = MF.fit(moved, user, n, later, settings, start=start)
+    scratch = MF.fit(moved, user, n, later, settings)
+    assert warm.arrays["iterations"][0] < 0.8 * scratch.arrays["iterations"][0]
+    z = []
+    for mf in (warm, scratch):
+        items = mf.items(later, np.arange(60))
+        users = mf.users(user, items, moved.history, moved.history_offsets)
+        z.append(mf.logit(users, items, moved.group_of, moved.candidate))
+    np.testing.assert_allclose(z[0], z[1], atol=0.05)
+    # and the ground is not rotated away
+    known = old_rows >= 0
+    before = old.arrays["item_factor"][old_rows[known]]
+    turned = np.linalg.norm(warm.arrays["item_factor"][known] - before)
+    assert turned < 0.6 * np.linalg.norm(before)
 
 
 # --- real data

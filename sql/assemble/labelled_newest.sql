@@ -1,16 +1,19 @@
--- Temporary table `labelled`: the newest known interactions as labelled rows, of which the last tenth
--- is validation; rows of one moment are never on both sides.
---   $newest  rows, both sides together
+-- Temporary table `labelled`: the newest known interactions as labelled rows. The last tenth of the
+-- newest $newest is validation, and what lies before it training, back to the newest $rows; rows of
+-- one moment are never on both sides.
+--   $newest  rows of which the last tenth is validation
+--   $rows    rows, both sides together; not fewer than $newest
 --   $valid   true: the validation side; false: the training side
 CREATE OR REPLACE TEMP TABLE labelled AS
 WITH newest AS (
-    SELECT user_row, user_id, item_row, liked, event_ts
+    SELECT
+        user_row, user_id, item_row, liked, event_ts,
+        row_number() OVER (ORDER BY event_ts DESC, user_id, position DESC) AS age
     FROM assembly.events JOIN assembly.users USING (user_row)
-    ORDER BY event_ts DESC, user_id, position DESC
-    LIMIT $newest
+    QUALIFY age <= $rows
 ),
 boundary AS (
-    SELECT quantile_disc(event_ts, 0.9) AS valid_from FROM newest
+    SELECT quantile_disc(event_ts, 0.9) AS valid_from FROM newest WHERE age <= $newest
 )
 SELECT
     user_row, user_id, item_row, liked::TINYINT AS label, event_ts,
