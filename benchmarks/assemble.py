@@ -23,7 +23,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from scoring import machine
+from ccf_batch.experiment import machine
 
 DATE = dt.date(2026, 4, 1)  # the day after the 90 days
 

@@ -22,7 +22,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from scoring import machine
+
+from ccf_batch.experiment import machine
 
 
 def measure(rows: int, resamples: int, decimals: int | None) -> dict:

@@ -20,7 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from scoring import machine
+
+from ccf_batch.experiment import machine
 
 TEST_BEGINS = "2002-09-01"
 KEYS = ("auc", "uauc", "log_loss", "rows", "users")

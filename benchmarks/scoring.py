@@ -30,6 +30,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ccf_batch.experiment import machine
+
 PREFIX, SUFFIX, ITEMS, VOCABULARY, HIDDEN, LAYERS = 150, 25, 2000, 8192, 256, 4
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -218,22 +220,6 @@ def compare(
         )
         print(json.dumps(rows[-1]), flush=True)
     return rows
-
-
-def machine() -> dict:
-    "What this was measured on."
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
-    found = {k.strip(): v.strip() for k, v in found.items()}
-    flags = set(found.get("flags", "").split())
-    return {
-        "processor": found.get("model name", platform.processor()),
-        "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-        "flags": sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}),
-        "system": platform.platform(),
-    }
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .metrics import auc
 
 # %% auto #0
-__all__ = ['PARTS', 'HIDDEN', 'EPOCHS', 'BATCH', 'RATE', 'DROPOUT', 'AVERAGE', 'pair_features', 'Reweighted', 'SlotMLP']
+__all__ = ['PARTS', 'HIDDEN', 'EPOCHS', 'BATCH', 'RATE', 'DROPOUT', 'AVERAGE', 'HIDDEN_USERS', 'pair_features', 'Reweighted',
+           'SlotMLP']
 
 # %% ../nbs/api/14_probes.ipynb #db5831b8
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Reweighted:
         "The margin of each pair."
         return self.regression.decision_function(x_CF[:, :PARTS])
 
-# %% ../nbs/api/14_probes.ipynb #01e798d2
+# %% ../nbs/api/14_probes.ipynb #c6766b34
 class _Network(nn.Module):
     "[C, F] to [C]: a linear path beside a hidden layer."
 
@@ -73,13 +74,16 @@ class _Network(nn.Module):
         super().__init__()
         self.linear, self.inner = nn.Linear(features, 1), nn.Linear(features, HIDDEN)
         self.outer, self.drop = nn.Linear(HIDDEN, 1), nn.Dropout(DROPOUT)
+        for layer in (self.linear, self.outer):
+            nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
 
     def forward(self, x_CF: Tensor) -> Tensor:
         hidden_CH = self.drop(nn.functional.gelu(self.inner(x_CF)))
         return (self.linear(x_CF) + self.outer(hidden_CH))[:, 0]
 
 
-HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, AVERAGE = 64, 8, 128, 1e-3, 0.1, 0.99
+HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, AVERAGE = 64, 5, 128, 1e-3, 0.1, 0.99
+HIDDEN_USERS = 0.3
 
 
 @dataclass(frozen=True)
@@ -95,35 +99,44 @@ class SlotMLP:
         cls,
         x_RF: np.ndarray,  # From `pair_features`, out of fold
         label: np.ndarray,  # int8 [R]
-        valid: tuple[np.ndarray, np.ndarray],  # The same of the rows to stop by
+        stranger_RF: np.ndarray,  # The same rows with unknown users
+        valid: tuple[np.ndarray, np.ndarray],  # Features and labels of the rows to stop by
         seed: int = 0,
     ) -> SlotMLP:
         "Fit, and keep the epoch with the best validation AUC."
         mean_F, std_F = x_RF.mean(0), x_RF.std(0)
-        std_F = np.where(std_F > 1e-4, std_F, 1.0)
+        std_F = np.where(std_F > 1e-4, std_F, np.float32(1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _Network(x_RF.shape[1])
             average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
+            found = cls(average.module, mean_F, std_F)
             optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-3)
-            x = torch.from_numpy((x_RF - mean_F) / std_F)
-            y = torch.from_numpy(label.astype(np.float32))
+            rows_RF, strangers_RF = torch.from_numpy(x_RF), torch.from_numpy(stranger_RF)
+            y_R = torch.from_numpy(label.astype(np.float32))
             best, kept = -1.0, {}
-            for _ in range(EPOCHS):
-                network.train()
-                for rows in torch.randperm(len(y)).split(BATCH):
-                    loss = binary_cross_entropy_with_logits(network(x[rows]), y[rows])
+            for epoch in range(EPOCHS + 1):
+                for rows in torch.randperm(len(y_R)).split(BATCH) if epoch else ():
+                    hidden = (torch.rand(len(rows)) < HIDDEN_USERS)[:, None]
+                    x_CF = torch.where(hidden, strangers_RF[rows], rows_RF[rows])
+                    z_C = found.of(network.train(), x_CF)
+                    loss = binary_cross_entropy_with_logits(z_C, y_R[rows])
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
                     average.update_parameters(network)
-                found = cls(average.module.eval(), mean_F, std_F)
-                if (now := auc(valid[1], found.margin(valid[0]))) > best:
+                now = auc(valid[1], found.margin(valid[0]))
+                if now > best:
                     best, kept = now, {k: v.clone() for k, v in average.module.state_dict().items()}
             average.module.load_state_dict(kept)
-        return cls(average.module, mean_F, std_F)
+        return found
+
+    def of(self, network: nn.Module, x_CF: Tensor) -> Tensor:  # [C]
+        "The CF logit and what a network adds to it."
+        mean_F, std_F = torch.from_numpy(self.mean_F), torch.from_numpy(self.std_F)
+        return x_CF[:, :PARTS].sum(1) + network((x_CF - mean_F) / std_F)
 
     def margin(self, x_CF: np.ndarray) -> np.ndarray:  # float32 [C]
         "The margin of each pair."
         with torch.inference_mode():
-            return self.network(torch.from_numpy((x_CF - self.mean_F) / self.std_F)).numpy()
+            return self.of(self.network.eval(), torch.from_numpy(x_CF)).numpy()

@@ -48,7 +48,29 @@ def test_a_seed_fixes_the_mlp_and_nothing_else_is_moved():
     rng = np.random.default_rng(2)
     x, label = rng.normal(size=(600, 8)).astype(np.float32), (rng.random(600) < 0.5).astype(np.int8)
     before = torch.get_rng_state()
-    one, two, other = (SlotMLP.fit(x, label, (x, label), seed).margin(x) for seed in (0, 0, 1))
+    one, two, other = (SlotMLP.fit(x, label, x, (x, label), seed).margin(x) for seed in (0, 0, 1))
     assert torch.equal(before, torch.get_rng_state())
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - other).max() > 1e-3
+
+
+def test_strangers_are_met_in_training():
+    "A column that only known users have is not leaned on for strangers."
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(20_000, 8)).astype(np.float32)
+    x[:, :PARTS] = 0
+    label = (rng.random(20_000) < 1 / (1 + np.exp(-2 * x[:, 6] - x[:, 7]))).astype(np.int8)
+    stranger = x.copy()
+    stranger[:, 6] = 0
+    net = SlotMLP.fit(x, label, stranger, (stranger, label))
+    weight = np.polyfit(stranger[:, 7], net.margin(stranger), 1)[0]
+    assert 0.4 < weight < 1.1
+
+
+def test_where_nothing_can_be_added_it_stays_the_cf_logit():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    valid, label = x[:500], (rng.random(2000) < 0.5).astype(np.int8)
+    other = (valid[:, :PARTS].sum(1) > 0).astype(np.int8)  # what the parts say, already
+    net = SlotMLP.fit(x, label, x, (valid, other))
+    np.testing.assert_allclose(net.margin(valid), valid[:, :PARTS].sum(1), rtol=1e-5, atol=1e-6)

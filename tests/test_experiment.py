@@ -1,0 +1,155 @@
+"Lab and experiment: what is kept, what is computed again, what a table says; on the embedded sample."
+
+import datetime as dt
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from ccf_batch import experiment, lab
+from ccf_batch.bootstrap import resample
+from ccf_batch.settings import SettingsError, load
+
+PLAN = """
+title = "Trial"
+seeds = [0, 1]
+against = ["ItemMean"]
+[data]
+source = "toy"
+test_from = 2025-06-01
+[settings.model]
+hidden = 16
+layers = 1
+[settings.train]
+epochs = 1
+max_steps = 2
+[settings.cf]
+folds = 2
+factors = 2
+[[method]]
+name = "ItemMean"
+kind = "baseline"
+seeds = [0]
+quick = true
+[[method]]
+name = "MF+content"
+kind = "encoder"
+[[method]]
+name = "Slot MLP"
+kind = "mlp"
+seeds = [0]
+[[method]]
+name = "CCF-LLM"
+kind = "model"
+seeds = [0]
+settings.fusion.mix = "add"
+"""
+
+
+@pytest.fixture
+def place(sample, tmp_path):
+    "A folder with a plan, and a workspace where its data set is ingested already."
+    shutil.copytree(sample, tmp_path / "work" / "toy")
+    (tmp_path / "trial.toml").write_text(PLAN)
+    return tmp_path
+
+
+def command(place, *flags):
+    fixed = [str(place / "trial.toml"), "--shared", str(place), "--work", str(place / "work")]
+    return experiment.main([*fixed, *flags])
+
+
+def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeypatch):
+    assert command(place) == 0
+    file = place / "results" / "trial.json"
+    first = json.loads(file.read_text())
+    seeds = [(r["method"], r["seed"]) for r in first["rows"]]
+    assert seeds == [
+        ("ItemMean", 0),
+        *(("MF+content", s) for s in (0, 1, "mean", "average")),
+        ("Slot MLP", 0),
+        ("CCF-LLM", 0),
+    ]
+    keys = {"method", "dataset", "auc", "auc_low", "auc_high", "uauc", "uauc_low", "uauc_high"}
+    for row in first["rows"]:
+        assert keys <= row.keys() and row["auc_low"] < row["auc"] < row["auc_high"]
+    mean = np.mean([r["auc"] for r in first["rows"][1:3]])
+    assert first["rows"][3]["auc"] == pytest.approx(mean)
+    assert [len(keys) for keys in first["touches"].values()] == [1, 2, 1, 1]
+    gap = next(g for g in first["differences"] if g["method"] == "MF+content")
+    assert gap["value"] == pytest.approx(mean - first["rows"][0]["auc"])
+    assert gap["low"] < gap["value"] < gap["high"]
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    for kind in ("_baseline", "_encoder_alone", "_probe", "_model", "encoder"):
+        monkeypatch.setattr(lab.Lab, kind, never)
+    assert command(place) == 0
+    assert json.loads(file.read_text()) == first
+    (place / "trial.toml").write_text(PLAN.replace('mix = "add"', 'mix = "concat"'))
+    with pytest.raises(AssertionError, match="computed again"):
+        command(place)
+
+
+def test_choosing_touches_no_test_rows_and_quick_is_quick(place, capsys):
+    assert command(place, "--choose", "--only", "MF+content") == 0
+    assert not (place / "results").exists()
+    assert "validation rows" in capsys.readouterr().out
+    assert command(place, "--quick", "--out", str(place / "q.json")) == 0
+    assert [r["method"] for r in json.loads((place / "q.json").read_text())["rows"]] == ["ItemMean"]
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ('kind = "mlp"', 'kind = "mpl"', "mlp"),
+        ('against = ["ItemMean"]', 'against = ["MeanItem"]', "MeanItem"),
+        ('name = "Slot MLP"', 'name = "CCF-LLM"', "two methods are called 'CCF-LLM'"),
+        ("settings.fusion.mix", "settings.fusion.mixx", "did you mean 'mix'"),
+        ('source = "toy"', 'source = "toys"', "toys: no such folder"),
+    ],
+)
+def test_mistakes_in_a_plan(place, capsys, old, new, said):
+    (place / "trial.toml").write_text(PLAN.replace(old, new))
+    assert command(place, "--only", "CCF-LLM") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeypatch):
+    settings = load(config=sample / "ccf.toml")
+    room = lab.Lab(settings, tmp_path, dt.date(2025, 6, 1))
+    key = room.key("model", "a", settings)
+    assert key == room.key("model", "b", settings)  # a name says nothing of a model,
+    assert room.key("baseline", "a", settings) != room.key("baseline", "b", settings)
+    top_k = settings.model_copy(update={"top_k": 3})
+    assert key == room.key("model", "a", top_k)  # nor does what comes after it
+    for group, change in {"fusion": {"mix": "add"}, "train": {"seed": 1}}.items():
+        part = getattr(settings, group).model_copy(update=change)
+        assert key != room.key("model", "a", settings.model_copy(update={group: part}))
+    assert key != lab.Lab(settings, tmp_path, dt.date(2025, 6, 2)).key("model", "a", settings)
+    monkeypatch.setattr(lab, "module_hashes", lambda kind: ["other code"])
+    assert key != room.key("model", "a", settings)
+
+
+def test_an_empty_side_of_the_cut_is_an_error(sample, tmp_path):
+    settings = load(config=sample / "ccf.toml")
+    with pytest.raises(lab.InputError, match="test rows must begin"):
+        lab.read_rows(settings, dt.date(2025, 7, 2))
+
+
+def test_differences_are_of_means_where_there_are_several_seeds():
+    rng = np.random.default_rng(0)
+    user, label = np.repeat(np.arange(50), 8), rng.integers(0, 2, 400)
+    one, two = (resample(user, label, rng.normal(size=400) + label, 50) for _ in range(2))
+    gaps = experiment.differences({("a", 0): one, ("a", "mean"): two, ("b", 0): one}, ["b"])
+    assert [g["metric"] for g in gaps] == ["auc", "uauc"]
+    assert gaps[0]["value"] == pytest.approx(two.quality.auc - one.quality.auc)
+
+
+def test_settings_errors_name_the_plan(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text("title = 3\n")
+    with pytest.raises(SettingsError, match=r"plan.toml: title"):
+        experiment.read_plan(file)
