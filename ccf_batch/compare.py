@@ -118,7 +118,7 @@ def baseline_margins(
     known = np.bincount(rows[1], minlength=len(catalogue)) > 0
     return margins, (pairs[0] >= 0) & known[batch.candidate]
 
-# %% ../nbs/api/21_compare.ipynb #3139d316
+# %% ../nbs/api/21_compare.ipynb #808bd8f9
 def sheets(
     results: Sequence[Mapping[str, Any]],  # From `measure`; `seconds` and `parameters` if known
     bases: Sequence[str] = BASES,
@@ -145,14 +145,17 @@ def sheets(
     title = f"All {rows:,} rows, {users:,} users with both classes"
     found = [Sheet(title, columns, quality)]
     against = overall[0]["against"]
+    if against:
+        found.append(_differences(overall, against))
     named = [b for b in bases if b in overall[0]["relaimpr"]]
-    if against or named:
-        found.append(_gains(overall, against, named))
+    if named:
+        over = [[r["model"], *(_percent(r["relaimpr"][b]) for b in named)] for r in overall]
+        found.append(Sheet("RelaImpr of AUC over", ["model", *(f">{b}" for b in named)], over))
     return [*found, _warm_and_cold(by, models)]
 
 
-def _gains(overall, against, named) -> Sheet:
-    "What each model gains over others."
+def _differences(overall, against) -> Sheet:
+    "What each model gains on the strongest of the simple ones."
     rows = [
         [
             r["model"],
@@ -161,13 +164,12 @@ def _gains(overall, against, named) -> Sheet:
                 for m in ("auc_diff", "uauc_diff")
                 for c in (_signed(r[m]), _between(r, m, sign=True))
             ),
-            *(_percent(r["relaimpr"][b]) for b in named),
         ]
         for r in overall
+        if r["model"] != against
     ]
     columns = ["model", ">AUC", ">paired 95%", ">UAUC", ">paired 95%"]
-    columns += [f">over {b}" for b in named]
-    return Sheet(f"Less {against}; RelaImpr of AUC over each baseline", columns, rows)
+    return Sheet(f"Less {against}", columns, rows)
 
 
 def _warm_and_cold(by, models) -> Sheet:

@@ -19,7 +19,7 @@ from .datasets import Text, column_names, delimiter, is_parquet, parquet_schema
 # %% auto #0
 __all__ = ['NEEDED', 'named', 'Scores', 'read']
 
-# %% ../nbs/api/21_rivals.ipynb #f56fbf25
+# %% ../nbs/api/21_rivals.ipynb #c69dc733
 def named(
     flags: list[str],  # NAME=FILE each
     taken: set[str],  # Names that rows of the table have already
@@ -30,7 +30,8 @@ def named(
         name, equals, file = flag.partition("=")
         if not equals or not name.strip() or not file:
             raise InputError(
-                f"--scores {flag}: write NAME=FILE, as in --scores mine=scores.parquet"
+                f"--scores {flag}: write NAME=FILE, as in --scores mine=scores.parquet (a comma ends a "
+                "file's name)"
             )
         if not name.isprintable() or len(name) > 60:
             raise InputError(f"--scores {name!r}: a name is one line of at most 60 characters")

@@ -9,7 +9,6 @@ import pytest
 
 from ccf_batch import evaluate
 from ccf_batch.console import main
-from ccf_batch.metrics import quality
 
 FIRST = dt.datetime(2026, 1, 1)
 UNTIL = dt.date(2026, 2, 15)  # the bundle's: 45 of 60 days
@@ -71,9 +70,8 @@ def write_lake(folder, string_ids):
     pq.write_table(pa.table(items), folder / "items/items.parquet")
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["numbers", "strings"])
-def workspace(request, tmp_path_factory):
-    "A lake and a bundle of its first 45 days, whose language model has a say but has learned nothing."
+def add_bundle(settings, date, seed=0):
+    "A bundle of what was known at a date, whose language model has a say but has learned nothing."
     import torch
 
     from ccf_batch import bundle
@@ -82,24 +80,29 @@ def workspace(request, tmp_path_factory):
     from ccf_batch.lm import nano
     from ccf_batch.mf import MF
     from ccf_batch.model import untrained
+
+    then = Assembly(connect(), settings, date)
+    catalogue, train = then.catalogue(), then.examples("train")
+    users = train.user_id.unique()
+    rows = np.array([users.index(u).as_py() for u in train.user_id])
+    mf = MF.fit(train, rows, len(users), catalogue, settings)
+    small = nano(catalogue.title.to_pylist(), settings, seed=seed, steps=5)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        small.model.lm_head.weight.normal_(std=0.1)
+    model = untrained(settings, small, mf, catalogue, users, settings.cutoff(date))
+    return bundle.save(model, {"trained_parameters": 1234}, 5.5)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["numbers", "strings"])
+def workspace(request, tmp_path_factory):
+    "A lake and a bundle of its first 45 days."
     from ccf_batch.settings import load
 
     folder = tmp_path_factory.mktemp("workspace")
     write_lake(folder / "lake", request.param)
     (folder / "ccf.toml").write_text(CONFIG)
-    settings = load(config=folder / "ccf.toml")
-    then = Assembly(connect(), settings, UNTIL)
-    catalogue, train = then.catalogue(), then.examples("train")
-    users = train.user_id.unique()
-    of = users.index
-    rows = np.array([of(u).as_py() for u in train.user_id])
-    mf = MF.fit(train, rows, len(users), catalogue, settings)
-    small = nano(catalogue.title.to_pylist(), settings, seed=0, steps=5)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        small.model.lm_head.weight.normal_(std=0.1)
-    model = untrained(settings, small, mf, catalogue, users, settings.cutoff(UNTIL))
-    bundle.save(model, {})
+    add_bundle(load(config=folder / "ccf.toml"), UNTIL)
     return folder
 
 
@@ -116,7 +119,12 @@ def results(workspace):
     (file,) = (workspace / "evaluations").glob("*.parquet")
     found = pq.read_table(file).to_pylist()
     file.unlink()
+    assert file.with_suffix(".html").is_file()
     return {(r["model"], r["subset"]): r for r in found}
+
+
+def without_times(found):
+    return {key: {k: v for k, v in r.items() if "seconds" not in k} for key, r in found.items()}
 
 
 def test_measures_the_model_beside_the_baselines_on_unseen_rows(workspace, capsys):
@@ -132,8 +140,29 @@ def test_measures_the_model_beside_the_baselines_on_unseen_rows(workspace, capsy
     assert found["CF logit", "all"]["auc"] > found["ItemMean", "all"]["auc"] > 0.5
     assert found["model", "all"]["auc"] != found["CF logit", "all"]["auc"]
     assert all(r["since"] == dt.datetime(2026, 2, 15) for r in found.values())
+    model = found["model", "all"]
+    assert model["parameters"] == 1234 and model["train_seconds"] == 5.5 and model["seconds"] > 0
+    assert found["CF logit", "all"]["seconds"] is None
+    assert found["ItemMean", "all"]["parameters"] > 38
+    assert model["bundle"] == found["BiasContent", "all"]["bundle"]
+    for r in found.values():
+        assert r["auc_low"] <= r["auc"] <= r["auc_high"]
+        assert r["auc_diff_low"] <= r["auc_diff"] <= r["auc_diff_high"] and r["against"]
+        for base, gain in r["relaimpr"]:
+            over = found[base, r["subset"]]["auc"]
+            assert gain == (pytest.approx((r["auc"] - over) / (over - 0.5)) if over > 0.5 else None)
+    assert [b for b, _ in model["relaimpr"]] == [
+        "ItemMean",
+        "Item+UserMean",
+        "BiasContent",
+        "CF logit",
+    ]
+    assert found["BiasContent", "all"]["auc_diff"] == 0
     out = capsys.readouterr().out
     assert all(name in out for name in names) and "evaluations" in out
+    (page,) = (workspace / "evaluations").glob("*-before-2026-03-02.html")
+    text = page.read_text()
+    assert all(f">{name}</td>" in text for name in names) and f"{model['auc']:.4f}" in text
     assert f"Candidates of {UNTIL}" in out and "covisited" in out
 
 
@@ -141,37 +170,156 @@ def test_the_same_question_has_the_same_answer(workspace):
     assert evaluate_in(workspace) == 0
     first = results(workspace)
     assert evaluate_in(workspace) == 0
-    assert str(results(workspace)) == str(first)
+    assert without_times(results(workspace)) == without_times(first)
 
 
 def test_rows_that_the_bundle_has_seen_are_refused(workspace, capsys):
     assert evaluate_in(workspace, "--since", "2026-02-14") == 2
     assert "has seen rows until 2026-02-15" in capsys.readouterr().err
-    assert evaluate_in(workspace, "--since", "2026-02-20", "--date", "2026-02-25") == 0
+    assert evaluate_in(workspace, "--since", "2026-02-20", "--before", "2026-02-25") == 0
     few = results(workspace)["model", "all"]
     assert 0 < few["rows"] < 400 and few["before"] == dt.datetime(2026, 2, 25)
 
 
 def test_without_unseen_rows_it_says_how_to_get_some(workspace, capsys):
     (bundle,) = (workspace / "bundles").iterdir()
-    assert evaluate_in(workspace, "--date", "2026-02-15", "--bundle", str(bundle)) == 3
+    assert evaluate_in(workspace, "--before", "2026-02-15", "--bundle", str(bundle)) == 3
     assert "python -m ccf_batch.train --date 2026-01-18" in capsys.readouterr().err
-    assert evaluate_in(workspace, "--date", "2026-02-10") == 2  # no bundle that old
+    assert evaluate_in(workspace, "--before", "2026-02-10") == 2  # no bundle that old
     assert not list((workspace / "evaluations").glob("*.parquet"))
 
 
-def test_rows_are_left_out_for_all_models_where_one_has_no_margin():
-    rng = np.random.default_rng(0)
-    user, label = rng.integers(0, 9, 300), rng.integers(0, 2, 300)
-    a, b = rng.normal(size=300), rng.normal(size=300)
-    warm = rng.random(300) < 0.5
-    a[:50] = np.nan
-    found = {
-        (r["model"], r["subset"]): r for r in evaluate.measure(dict(a=a, b=b), user, label, warm)
-    }
-    assert found["b", "all"]["rows"] == 250
-    cold = ~warm & ~np.isnan(a)
-    assert found["b", "cold"]["auc"] == quality(user[cold], label[cold], b[cold]).auc
+def asked_pairs(workspace):
+    "The pairs that are evaluated, with their labels, from the lake itself."
+    import duckdb
+
+    return duckdb.execute(
+        "SELECT user_id, item_id, rating > 3 AS label FROM read_parquet($lake) "
+        "WHERE event_ts >= $since ORDER BY ALL",
+        {"lake": f"{workspace}/lake/interactions/*/*.parquet", "since": dt.datetime(2026, 2, 15)},
+    ).fetchall()
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_anyones_scores_stand_in_the_same_table(workspace, tmp_path, capsys, form):
+    pairs = {(u, i): label for u, i, label in asked_pairs(workspace)}  # the last label of a pair
+    (u0, i0), *_ = pairs
+    left_out = sum((u, i) == (u0, i0) for u, i, _ in asked_pairs(workspace))
+    rows = [(u, i, 0.9 if label else 0.1) for (u, i), label in pairs.items() if (u, i) != (u0, i0)]
+    rows += [(u0, "id'999" if isinstance(i0, str) else 10**6, 0.5)]  # a pair that nobody asks for
+    columns = [pa.array(c) for c in zip(*rows, strict=True)]
+    table = pa.table(dict(zip(("user_id", "item_id", "score"), columns, strict=True)))
+    file = tmp_path / f"scores, all.{form}"
+    if form == "csv":
+        import pyarrow.csv
+
+        pyarrow.csv.write_csv(table, file)
+    else:
+        pq.write_table(table, file)
+    name = "<script>alert('é')</script>"
+    ranks = tmp_path / "ranks.parquet"
+    pq.write_table(table.set_column(2, "score", [pa.array([10 * r[2] for r in rows])]), ranks)
+    flags = [f'["{name}={file}","ranks={ranks}"]'] if form == "csv" else []
+    flags = flags or [f"ranks={ranks}"]
+    assert evaluate_in(workspace, *(f for flag in flags for f in ("--scores", flag))) == 0
+    out = capsys.readouterr().out
+    (page,) = (workspace / "evaluations").glob(f"*-and-{1 + (form == 'csv')}-*.html")
+    text = page.read_text()
+    found = results(workspace)
+    unseen = len(asked_pairs(workspace))
+    assert found["model", "all"]["rows"] == found["ranks", "all"]["rows"] == unseen - left_out
+    assert found["ranks", "all"]["log_loss"] is None and "only ranked" in out
+    assert found["ranks", "all"]["auc"] > 0.9 and found["ranks", "all"]["auc_diff_low"] > 0
+    assert f"{left_out:,} evaluated rows have none" in out
+    if form == "csv":
+        mine = found[name, "all"]
+        assert mine["auc"] == found["ranks", "all"]["auc"]
+        assert (
+            mine["log_loss"] < found["model", "all"]["log_loss"] and mine["calibration_error"] > 0
+        )
+        assert "<script" not in text and "&lt;script&gt;alert(&#39;é&#39;)&lt;/script&gt;" in text
+        assert mine["bundle"] is None and mine["parameters"] is None
+
+
+def test_several_bundles_are_measured_on_rows_that_none_has_seen(workspace, tmp_path, capsys):
+    import shutil
+
+    from ccf_batch.settings import load
+
+    shutil.copytree(workspace, tmp_path / "w", ignore=shutil.ignore_patterns("evaluations"))
+    folder = tmp_path / "w"
+    (newer,) = (folder / "bundles").iterdir()
+    flags = ["--prompt.history-length", "3", "--domain.liked-above", "3"]
+    older = add_bundle(load(config=folder / "ccf.toml", flags=flags), dt.date(2026, 2, 10), seed=1)
+    both = ("--bundle", str(older), "--bundle", str(newer))
+    assert evaluate_in(folder, *both) == 0
+    out = capsys.readouterr().out
+    (parquet,) = (folder / "evaluations").glob("*.parquet")
+    assert parquet.name.startswith(f"{newer.name}-and-1-")
+    found = results(folder)
+    names = [m for m, subset in found if subset == "all"]
+    short = {b: b.name[-16:][:8] for b in (newer, older)}  # of their ids
+    each = [f"{what} {short[b]}" for b in (newer, older) for what in ("model", "CF logit")]
+    assert names == [*each, "ItemMean", "Item+UserMean", "BiasContent"]
+    assert all(r["since"] == dt.datetime(2026, 2, 15) for r in found.values())
+    assert len({r["rows"] for (_, subset), r in found.items() if subset == "all"}) == 1
+    # rows were brought into one order: alone, and on the same rows, the older one says the same
+    assert evaluate_in(folder, "--bundle", str(older), "--since", "2026-02-15") == 0
+    alone = results(folder)["model", "all"]
+    assert alone["auc"] == pytest.approx(found[f"model {short[older]}", "all"]["auc"])
+    assert alone["log_loss"] == pytest.approx(found[f"model {short[older]}", "all"]["log_loss"])
+    # a bundle whose likes are others cannot be in one table with it
+    other = load(config=folder / "ccf.toml", flags=["--domain.liked-above", "1"])
+    odd = add_bundle(other, dt.date(2026, 2, 9), seed=2)
+    capsys.readouterr()
+    assert evaluate_in(folder, "--bundle", str(newer), "--bundle", str(odd)) == 2
+    assert "evaluate it by itself" in capsys.readouterr().err
+    assert evaluate_in(folder, "--bundle", str(newer), "--bundle", str(newer)) == 2
+    assert "given twice" in capsys.readouterr().err
+    assert out.count("trained until") == 2
+
+
+def test_a_published_night_is_held_against_what_came_after(workspace, tmp_path, capsys):
+    import shutil
+
+    from ccf_batch import score
+
+    shutil.copytree(workspace, tmp_path / "w", ignore=shutil.ignore_patterns("evaluations"))
+    config = ["--config", str(tmp_path / "w/ccf.toml")]
+    night = ["--date", "2026-02-15"]
+    assert evaluate_in(tmp_path / "w", *night) == 2
+    assert "python -m ccf_batch.score --date 2026-02-15" in capsys.readouterr().err
+    flags = [*config, *night, "--top-k", "6"]
+    assert main(score.ScoreCommand, score.run, "score", argv=flags) == 0
+    capsys.readouterr()
+    assert evaluate_in(tmp_path / "w", *night) == 0
+    out = capsys.readouterr().out
+    assert "Candidates of 2026-02-15" in out and "popular" in out and "missed: seen before" in out
+    place = tmp_path / "w/evaluations/published"
+    found = pq.read_table(place / "2026-02-15-7-days.parquet").to_pylist()
+    assert [(r["list"], r["k"]) for r in found] == [
+        ("published", 5), ("published", 6), ("popular", 5), ("popular", 6),
+    ]  # fmt: skip
+    assert all(r["recall_low"] <= r["recall"] <= r["recall_high"] for r in found)
+    assert all(r["days"] == 7 and r["date"] == dt.date(2026, 2, 15) for r in found)
+    assert 0 < found[1]["full_lists"] <= 1 and 0 < found[0]["users_covered"] <= 1
+    assert (place / "2026-02-15-7-days.html").read_text().count("<table>") == 4
+    # flags that are about rows, and days without any event
+    for flag in (["--since", "2026-02-20"], ["--before", "2026-02-20"], ["--scores", "a=b.csv"]):
+        assert evaluate_in(tmp_path / "w", *night, *flag) == 2
+        assert flag[0] in capsys.readouterr().err
+    late = ["--date", "2026-03-02"]
+    assert main(score.ScoreCommand, score.run, "score", argv=[*config, *late]) == 0
+    assert evaluate_in(tmp_path / "w", *late) == 3
+    assert "nothing was liked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flag", ["scores.csv", "=a.csv", "model=a.csv", "BiasContent=a.csv", '"=a']
+)
+def test_a_score_file_without_a_name_of_its_own_is_refused(workspace, capsys, flag):
+    assert evaluate_in(workspace, "--scores", flag) == 2
+    assert "scores" in capsys.readouterr().err
 
 
 def test_help_is_quick_to_say(capsys):
@@ -179,4 +327,6 @@ def test_help_is_quick_to_say(capsys):
         main(evaluate.Command, evaluate.run, "evaluate", argv=["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert "--since" in out and "all that the bundle has not seen" in " ".join(out.split())
+    out = " ".join(out.split())
+    assert "--since" in out and "all that the bundles have not seen" in out
+    assert "Measure the list published for this date" in out

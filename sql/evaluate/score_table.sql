@@ -1,12 +1,13 @@
 -- Creates `scored` from `given`: ids as the lake writes them (VARCHAR), score DOUBLE, NULL where the row
--- has none (empty or NaN); `fault` names the column that cannot be read, `value` is what it holds.
+-- has none (empty or NaN); `fault` names the column that cannot be read, `value` is what it holds. A whole
+-- number is one as it is written ('007', '1.0' and '1.6' are none).
 --   $whole_users, $whole_items  whether these ids are whole numbers in the lake
 CREATE OR REPLACE TABLE scored AS
 WITH read AS (
     SELECT
         row,
-        CASE WHEN $whole_users THEN try_cast(user_id AS BIGINT)::VARCHAR ELSE user_id END AS user_key,
-        CASE WHEN $whole_items THEN try_cast(item_id AS BIGINT)::VARCHAR ELSE item_id END AS item_key,
+        CASE WHEN NOT $whole_users OR try_cast(user_id AS BIGINT)::VARCHAR = user_id THEN user_id END AS user_key,
+        CASE WHEN NOT $whole_items OR try_cast(item_id AS BIGINT)::VARCHAR = item_id THEN item_id END AS item_key,
         try_cast(score AS DOUBLE) AS number,
         user_id, item_id, score::VARCHAR AS score
     FROM given
