@@ -118,7 +118,7 @@ def baseline_margins(
     known = np.bincount(rows[1], minlength=len(catalogue)) > 0
     return margins, (pairs[0] >= 0) & known[batch.candidate]
 
-# %% ../nbs/api/21_compare.ipynb #808bd8f9
+# %% ../nbs/api/21_compare.ipynb #d5310296
 def sheets(
     results: Sequence[Mapping[str, Any]],  # From `measure`; `seconds` and `parameters` if known
     bases: Sequence[str] = BASES,
@@ -138,9 +138,9 @@ def sheets(
         ]
         for r in overall
     ]
-    columns = ["model", ">AUC", ">95%", ">UAUC", ">95%", ">log loss", ">calib. error"]
-    # seconds to train and to score these rows, and parameters fitted
-    columns += [">train s", ">score s", ">fitted"]
+    columns = ["model", ">AUC", ">95%", ">UAUC", ">95%", ">log loss", ">ECE"]
+    # calibration error; seconds to train and to score these rows; parameters that were fitted
+    columns += [">train s", ">score s", ">parameters"]
     rows, users = overall[0]["rows"], overall[0]["users"]
     title = f"All {rows:,} rows, {users:,} users with both classes"
     found = [Sheet(title, columns, quality)]
