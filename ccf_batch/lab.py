@@ -124,7 +124,7 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #ac8ff4bf
+# %% ../nbs/api/23_lab.ipynb #df76efc1
 class Lab:
     "Methods on one data set; what was said once is kept in `folder`."
 
@@ -182,7 +182,7 @@ class Lab:
         "The rows that these settings read."
         s = settings
         about = [s.history_length, s.train.max_examples, s.train.negatives, s.train.seed]
-        key = json.dumps([*about, s.domain.model_dump()], default=str)
+        key = json.dumps([*about, s.cf.max_examples, s.domain.model_dump()], default=str)
         if key not in self._rows:
             self._rows = {key: read_rows(settings, *self.test)}  # the last ones only
         return self._rows[key]
@@ -191,12 +191,14 @@ class Lab:
         "The CF encoder of these settings, fitted on all training rows and on each fold's rest."
         from ccf_batch import train
 
-        about = [settings.cf.model_dump(), settings.train.seed, settings.attributes.model_dump()]
-        key = json.dumps([*about, settings.history_length], default=str)
+        s = settings
+        about = [s.cf.model_dump(), s.attributes.model_dump(), s.domain.model_dump()]
+        about += [s.history_length, s.train.max_examples, s.train.negatives, s.train.seed]
+        key = json.dumps(about, default=str)
         if key not in self._encoders:
             start = time.perf_counter()
             rows = self.rows(settings)
-            found = train.encoder(rows.train, rows.catalogue, settings)
+            found = train.encoder(rows.train, rows.catalogue, settings, rows.valid)
             self._encoders = {key: (found, time.perf_counter() - start)}
         return self._encoders[key]
 
