@@ -20,7 +20,8 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['OTHERS', 'ENCODERS', 'Cuts', 'ItemFeatures', 'UserFeatures', 'Start', 'Encoder', 'encoder_class', 'encoder_name',
-           'take_groups', 'newest_rows', 'recent', 'as_groups', 'history_matrix', 'f32', 'rotation', 'out_of_fold']
+           'take_groups', 'joined', 'newest_rows', 'recent', 'as_groups', 'history_matrix', 'f32', 'rotation',
+           'out_of_fold']
 
 # %% ../nbs/api/09_cf.ipynb #c524dacc
 if TYPE_CHECKING:
@@ -168,6 +169,30 @@ def take_groups(
         label=of(batch.label),
         event_ts=of(batch.event_ts),
         not_cold=of(batch.not_cold),
+    )
+
+# %% ../nbs/api/09_cf.ipynb #df93ccfa
+def joined(
+    one: Batch,
+    two: Batch,
+) -> Batch:  # The groups of both
+    "Labelled groups, one batch behind the other."
+
+    def both(a, b):
+        return None if a is None or b is None else np.concatenate([a, b])
+
+    def ends(a, b):
+        return offsets_of(np.concatenate([np.diff(a), np.diff(b)]))
+
+    return Batch(
+        user_id=pa.concat_arrays([one.user_id, two.user_id]),
+        history=np.concatenate([one.history, two.history]),
+        history_offsets=ends(one.history_offsets, two.history_offsets),
+        candidate=np.concatenate([one.candidate, two.candidate]),
+        candidate_offsets=ends(one.candidate_offsets, two.candidate_offsets),
+        label=both(one.label, two.label),
+        event_ts=both(one.event_ts, two.event_ts),
+        not_cold=both(one.not_cold, two.not_cold),
     )
 
 # %% ../nbs/api/09_cf.ipynb #85846b6b

@@ -72,7 +72,7 @@ def _since(s: Command, path: Path, until: dt.datetime) -> dt.datetime:
         )
     return since
 
-# %% ../nbs/api/21_evaluate.ipynb #b85a7eda
+# %% ../nbs/api/21_evaluate.ipynb #fa354807
 def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`, or `published.measure_lists`
     "Measure. Raises `InputError`; `NothingToDo` where there is nothing to measure on."
     from ccf_batch import tables
@@ -94,6 +94,7 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
     from ccf_batch import bundle as bundles
     from ccf_batch import rivals
     from ccf_batch.assemble import candidate_recall
+    from ccf_batch.cf import joined
     from ccf_batch.published import recall_sheet
 
     before = s.before or day_after_last(s)
@@ -115,6 +116,8 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
     with step("Fitting the baselines on the newest bundle's training rows"):
         then = trained_on(s, newest)
         train = then.examples("train")
+        if newest.settings.train.refit:  # then its encoder has seen validation rows as well
+            train = joined(train, then.examples("valid"))
         others, warm = baseline_margins(
             train, then.catalogue().item_id, batch, asked.catalogue, newest.settings, asked.costs
         )

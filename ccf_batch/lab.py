@@ -124,7 +124,7 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #df76efc1
+# %% ../nbs/api/23_lab.ipynb #f42a634b
 class Lab:
     "Methods on one data set; what was said once is kept in `folder`."
 
@@ -192,7 +192,7 @@ class Lab:
         from ccf_batch import train
 
         s = settings
-        about = [s.cf.model_dump(), s.attributes.model_dump(), s.domain.model_dump()]
+        about: list[Any] = [s.cf.model_dump(), s.attributes.model_dump(), s.domain.model_dump()]
         about += [s.history_length, s.train.max_examples, s.train.negatives, s.train.seed]
         key = json.dumps(about, default=str)
         if key not in self._encoders:
@@ -217,9 +217,14 @@ class Lab:
         return Said(**found, seconds=cost["train_seconds"], parameters=cost["parameters"])
 
     def _encoder_alone(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+        from ccf_batch import train
+
         (cf, user_ids, _), seconds = self.encoder(settings)
         rows = self.rows(settings)
-        valid, test = (self._features(cf, user_ids, b, rows)[1] for b in (rows.valid, rows.test))
+        valid = self._features(cf, user_ids, rows.valid, rows)[1]
+        if settings.train.refit:
+            cf, user_ids = train.refit(cf, rows.train, rows.valid, rows.catalogue, settings)
+        test = self._features(cf, user_ids, rows.test, rows)[1]
         return Said(valid, test, seconds / (1 + settings.cf.folds), parameters_of(cf))
 
     def _probe(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
@@ -259,8 +264,11 @@ class Lab:
             trainer = train.trainer(settings, rows.catalogue, *parts, encoded, state, file.stem)
             log = trainer.run()
             start = time.perf_counter()
-            scorer = Scorer(trainer.model, rows.catalogue, settings.score.token_budget)
-            valid, test = (scorer.score(batch).margin for batch in (rows.valid, rows.test))
+            model, budget = trainer.model, settings.score.token_budget
+            valid = Scorer(model, rows.catalogue, budget).score(rows.valid).margin
+            if settings.train.refit:
+                model = train.refitted(model, rows.train, rows.valid, rows.catalogue)
+            test = Scorer(model, rows.catalogue, budget).score(rows.test).margin
         scored = time.perf_counter() - start
         state.unlink()
         return Said(

@@ -22,7 +22,7 @@ from pydantic_settings import SettingsError as FlagError
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #9397d84c
+# %% ../nbs/api/00_settings.ipynb #26342769
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -211,6 +211,8 @@ class Train(Group):
     """Examples an optimizer step."""
     offset: bool = True
     """Add the CF encoder's logit to the margin, so that the LM learns only what the encoder misses."""
+    refit: bool = True
+    """When training is done, fit the CF encoder once more on validation rows as well."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
     curves: Path | None = None

@@ -19,13 +19,15 @@ from .console import InputError, main, say, step, table
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'encoder', 'language_model', 'trainer', 'fitted', 'checked', 'summary',
-           'deterministic', 'run']
+__all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'users_of', 'encoder', 'language_model', 'trainer', 'state_file', 'fitted',
+           'refit', 'refitted', 'checked', 'summary', 'deterministic', 'run']
 
-# %% ../nbs/api/17_train.ipynb #f083da2b
+# %% ../nbs/api/17_train.ipynb #047c1676
 if TYPE_CHECKING:
     from ccf_batch.assemble import Assembly, Batch, Catalogue
+    from ccf_batch.cf import Encoder
     from ccf_batch.fit import Trainer
+    from ccf_batch.model import Model
 
 # %% ../nbs/api/17_train.ipynb #9c2e86e7
 class TrainSettings(Settings):
@@ -52,7 +54,18 @@ def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../nbs/api/17_train.ipynb #0cf25609
+# %% ../nbs/api/17_train.ipynb #dd531eac
+def users_of(batch: Batch):  # Ids [U], ascending; int32 [G] which of them each group's is
+    "The users of a batch, as an encoder numbers them."
+    import pyarrow.compute as pc
+
+    from ccf_batch.model import rows_of
+
+    ids = batch.user_id.unique()
+    user_ids = ids.take(pc.sort_indices(ids))
+    return user_ids, rows_of(batch.user_id, user_ids)
+
+
 def encoder(
     train: Batch,
     catalogue: Catalogue,
@@ -60,15 +73,12 @@ def encoder(
     valid: Batch | None = None,  # Groups to stop by, where an encoder is fitted in epochs
 ):  # Encoder; its user ids [U]; (Encoder, groups of `train`) of each fold
     "The CF encoder, fitted on all training rows, and the encoders of the LM's rows out of fold."
-    import pyarrow.compute as pc
-
     from ccf_batch.cf import encoder_class, newest_rows, out_of_fold
     from ccf_batch.model import rows_of
 
-    ids = train.user_id.unique()
-    user_ids = ids.take(pc.sort_indices(ids))
+    user_ids, user = users_of(train)
     seed = settings.train.seed
-    groups = train, rows_of(train.user_id, user_ids), len(user_ids)
+    groups = train, user, len(user_ids)
     stop = None if valid is None else (valid, rows_of(valid.user_id, user_ids))
     cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed, valid=stop)
     _, asked = newest_rows(train, settings.train.max_examples)
@@ -132,10 +142,15 @@ def trainer(
     )
     return Trainer(model, catalogue, folds, *splits, file, state_of)
 
-# %% ../nbs/api/17_train.ipynb #002a7aed
+# %% ../nbs/api/17_train.ipynb #6b4dbe5b
+def state_file(s: Settings) -> Path:
+    "Where training keeps its state between epochs."
+    return s.bundles / ".training.safetensors"
+
+
 def fitted(
     s: TrainSettings,
-):  # The `Trainer` when it is done; its date; seconds of each step
+):  # The model; its date; the metrics of the bundle; seconds that it took
     "Read examples, fit the parts, train."
     from ccf_batch.assemble import Assembly
     from ccf_batch.cf import encoder_name
@@ -149,14 +164,50 @@ def fitted(
         valid = checked(assembly, "valid", s)
     with step(f"Fitting the CF encoder {encoder_name(s)}, {s.cf.out_of_fold}", seconds):
         encoded = encoder(train, catalogue, s, valid)
-    file, state_of = s.bundles / ".training.safetensors", fingerprint(s, assembly.cutoff)
-    ready = trainer(s, catalogue, train, valid, assembly.cutoff, encoded, file, state_of)
+    state_of = fingerprint(s, assembly.cutoff)
+    parts = catalogue, train, valid, assembly.cutoff, encoded
+    ready = trainer(s, *parts, state_file(s), state_of)
     with step("Training"):
-        ready.run(s.resume)
-    seconds["Training"] = sum(row["seconds"] for row in ready.state.log)  # earlier attempts, too
-    return ready, assembly.date, seconds
+        log = ready.run(s.resume)
+    metrics = summary(log) | {"trained_parameters": ready.trained_parameters}
+    model = ready.model
+    if s.train.refit:
+        with step("Fitting the CF encoder on validation rows as well", seconds):
+            model = refitted(model, train, valid, catalogue)
+    took = sum(seconds.values()) + sum(row["seconds"] for row in log)  # earlier attempts, too
+    return model, assembly.date, metrics, took
+
+# %% ../nbs/api/17_train.ipynb #5ab64e70
+def refit(
+    cf: Encoder,  # Fitted on `train`
+    train: Batch,
+    valid: Batch,
+    catalogue: Catalogue,
+    settings: Settings,
+):  # Encoder; its user ids [U]
+    "The encoder fitted on training and validation rows, its factors turned to what they were."
+    from ccf_batch.cf import joined
+
+    known = joined(train, valid)
+    user_ids, user = users_of(known)
+    rows = known, user, len(user_ids)
+    new = type(cf).fit(*rows, catalogue, settings, seed=settings.train.seed, epochs=cf.epochs)
+    return new.align(cf), user_ids
 
 
+def refitted(
+    model: Model,
+    train: Batch,
+    valid: Batch,
+    catalogue: Catalogue,
+) -> Model:
+    "The model with such an encoder, and with the same fusion and language model."
+    import dataclasses
+
+    cf, user_ids = refit(model.cf, train, valid, catalogue, model.settings)
+    return dataclasses.replace(model, cf=cf, user_ids=user_ids)
+
+# %% ../nbs/api/17_train.ipynb #763277ce
 def checked(assembly: Assembly, split: str, settings: Settings) -> Batch:
     "The examples of a split; raises `InputError` where there is nothing to learn from or to choose by."
     batch = assembly.examples(split)
@@ -192,7 +243,7 @@ def summary(log: list[dict]) -> dict[str, float]:
 
 METRICS = ("auc", "uauc", "log_loss")
 
-# %% ../nbs/api/17_train.ipynb #92266d07
+# %% ../nbs/api/17_train.ipynb #3d3ae980
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     "Torch's deterministic algorithms for a while; it warns of an operation that has none."
@@ -214,11 +265,10 @@ def run(
 
     with disk.lock(s.bundles / ".lock", "a training"), deterministic():
         tables.check(s)
-        ready, date, seconds = fitted(s)
-        metrics = summary(ready.state.log) | {"trained_parameters": ready.trained_parameters}
+        model, date, metrics, seconds = fitted(s)
         with step("Writing the bundle"):
-            path = bundle.save(ready.model, metrics, round(sum(seconds.values()), 1))
-        ready.file.unlink()
+            path = bundle.save(model, metrics, round(seconds, 1))
+        state_file(s).unlink()
     say(f"  {path}")
     config = "" if s.file in (None, Path("ccf.toml")) else f" --config {s.file}"
     say(f"Next: python -m ccf_batch.score{config} --date {date}")

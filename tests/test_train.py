@@ -74,7 +74,7 @@ def test_deal_shares_out_all_groups_each_step_from_one_fold(sizes, folds, exampl
 
 
 def test_a_bundle_from_the_tables(config, capsys):
-    assert train_in(config) == 0
+    assert train_in(config, "--no-train.refit") == 0  # the refit has seen the validation rows
     (name,) = bundles(config)
     loaded = bundle.load(config.parent / "bundles" / name)
     out = capsys.readouterr().out
@@ -106,7 +106,7 @@ def test_nothing_at_or_after_the_date_is_seen(config):
     import datetime as dt
 
     known = Assembly(connect(), load_settings(config=config), dt.date(2026, 2, 10))
-    assert counts.sum() == len(known.examples("train").candidate)
+    assert counts.sum() == sum(len(known.examples(k).candidate) for k in ("train", "valid"))
 
 
 def answering(config):
@@ -351,6 +351,22 @@ def test_prompts_that_never_fit_are_said_plainly(config, capsys):
     flags = ["--prompt.template", "full", "--prompt.max-tokens", "16"]
     assert train_in(config, *flags) == 2
     assert "prompt.max_tokens" in capsys.readouterr().err
+
+
+def test_what_is_served_knows_validation_rows_too(config):
+    assert train_in(config) == train_in(config, "--no-train.refit") == 0
+    found = [bundle.load(config.parent / "bundles" / name).model for name in bundles(config)]
+    served, fitted = sorted(found, key=lambda m: not m.settings.train.refit)
+    for ours, theirs in zip(served.fusion.parameters(), fitted.fusion.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    counts = [m.cf.arrays["item_count"].sum() for m in (served, fitted)]
+    known = Assembly(connect(), load_settings(config=config))
+    valid = len(known.examples("valid").candidate)
+    assert counts[0] - counts[1] == valid > 0
+    assert set(fitted.user_ids.to_pylist()) <= set(served.user_ids.to_pylist())
+    here, there = (m.cf.arrays["item_factor"] for m in (served, fitted))
+    turned = np.trace(here.T @ there) / np.linalg.norm(here) / np.linalg.norm(there)
+    assert turned > 0.5  # the factors were turned back to where they were
 
 
 def test_curves_are_what_the_log_says(config, capsys):
