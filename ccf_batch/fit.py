@@ -68,7 +68,7 @@ class Split:
         "Examples of each group."
         return np.diff(self.batch.candidate_offsets)
 
-# %% ../nbs/api/17_fit.ipynb #6138a81c
+# %% ../nbs/api/17_fit.ipynb #23b715a7
 HIDDEN_USERS = 0.3
 
 
@@ -80,6 +80,7 @@ def forward(
     batch: Batch,  # G groups
     groups: Groups,  # Their prompts
     kept: np.ndarray,  # int64 [K] the candidates that are within the token budget
+    frozen_prefix: bool = False,  # Whether nothing that is learned stands in a prefix
 ) -> tuple[Tensor, Tensor]:  # float32 [K], [K]
     "What the language model and the CF encoder say of a step's candidates."
     device = model.fusion.norm.device
@@ -95,7 +96,8 @@ def forward(
         user_Ud = user_Gd.index_select(0, torch.from_numpy(slots).to(device))
     else:  # a template without slots
         item_Id = user_Ud = torch.zeros(0, model.lm.hidden, device=device)
-    part_K = model.answer(packed_margins(model.lm, user_Ud, item_Id, small, suffixes))
+    slots_of = user_Ud, item_Id, small, suffixes
+    part_K = model.answer(packed_margins(model.lm, *slots_of, frozen_prefix))
     logit = cf.logit(users, side.features, batch.group_of[kept], batch.candidate[kept])
     return part_K, torch.from_numpy(logit).to(device)
 
@@ -245,7 +247,7 @@ def _curves(folder: Path | None, workspace: Path, fingerprint: str) -> Any:
         ) from None
     return SummaryWriter(str(workspace / folder / fingerprint[:12]))
 
-# %% ../nbs/api/17_fit.ipynb #8584526f
+# %% ../nbs/api/17_fit.ipynb #1c1a4203
 class Trainer:
     "Fits a model on folds, validates each epoch, keeps the best, survives a kill."
 
@@ -361,6 +363,7 @@ class Trainer:
         steps = steps[: total - state.steps]
         staged = replace(model, template=stage.template)
         prompts = staged.prompts()
+        self._frozen_prefix = "lm" not in stage.parts and not prompts.template.prefix_slots
         side = staged.item_side(prompts, self.catalogue)
         folds = [(fold.cf, replace(side, features=fold.features)) for fold in self.folds]
         model.fusion.train("fusion" in stage.parts)
@@ -402,7 +405,9 @@ class Trainer:
         kept = np.flatnonzero(~groups.rejected)
         if not len(kept):
             return 0.0, 0
-        part_K, offset_K = forward(self.model, cf, side, user, batch, groups, kept)
+        part_K, offset_K = forward(
+            self.model, cf, side, user, batch, groups, kept, self._frozen_prefix
+        )
         label_K = torch.from_numpy(batch.label[kept]).to(part_K)
         mean = part_K.mean()
         margin_K = part_K - mean + offset_K if self.settings.offset else part_K

@@ -22,7 +22,7 @@ from pydantic_settings import SettingsError as FlagError
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #26342769
+# %% ../nbs/api/00_settings.ipynb #f16544ef
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -122,8 +122,8 @@ class Users(Group):
 class Prompt(Group):
     "How a user and a candidate are put into words and slots."
 
-    template: Literal["auto", "full", "compact", "text"] = "auto"
-    """full: title and slot (the paper's); compact: slot alone; text: title alone. auto: compact for the nano LM, full for a pretrained one."""
+    template: Literal["auto", "full", "compact", "text", "target"] = "auto"
+    """full: title and slot (the paper's); compact: slot alone; text: title alone; target: titles, and a slot for the candidate alone. auto: compact for the nano LM, full for a pretrained one."""
     history_length: int = Field(default=10, ge=0, le=200)
     """Liked items in the prompt, the newest ones."""
     title_tokens: int = Field(default=24, ge=1)

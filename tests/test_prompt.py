@@ -57,27 +57,30 @@ def oracle(tokenizer, settings, template, titles, histories, candidates, V, B):
         clean = " ".join((titles[r] or "").split()) or "untitled"
         return ids(" " + clean)[: settings.prompt.title_tokens] if t.titles else []
 
-    def slot(r):
-        return [V + B + r] if t.slots else []
+    def slot(r, there):
+        return [V + B + r] if there else []
+
+    def entry(r):
+        return words(r) + slot(r, t.prefix_slots) + ids(t.after_entry)
 
     longest = (settings.prompt.title_tokens if t.titles else 0) + t.slots + len(ids(t.cue))
     out = []
     for g, (history, wanted) in enumerate(zip(histories, candidates, strict=True)):
-        closing = ids(t.before_user) + ([V + g] if t.slots else []) + ids(t.closing)
+        closing = ids(t.before_user) + ([V + g] if t.prefix_slots else []) + ids(t.closing)
         kept = (
             list(history[-settings.prompt.history_length :])
             if settings.prompt.history_length
             else []
         )
         while kept:
-            entries = [i for r in kept for i in words(r) + slot(r) + ids(t.after_entry)]
+            entries = [i for r in kept for i in entry(r)]
             prefix = [tokenizer.bos_token_id] + ids(t.liked) + entries + closing
             if len(prefix) + longest <= settings.prompt.max_tokens:
                 break
             kept = kept[1:]
         else:
             prefix = [tokenizer.bos_token_id] + ids(t.nothing_liked) + closing
-        out += [prefix + words(r) + slot(r) + ids(t.cue) for r in wanted]
+        out += [prefix + words(r) + slot(r, t.slots) + ids(t.cue) for r in wanted]
     return out
 
 

@@ -187,6 +187,28 @@ def test_packed_groups_have_the_gradients_of_single_rows(config, template):
     assert tokens[0] < 0.7 * tokens[1]
 
 
+def test_a_frozen_prefix_changes_no_gradient(config):
+    "Where the LM is frozen and only the candidate has a slot, prefixes are computed apart."
+    model, catalogue, batch, user = answering(config)
+    model = dataclasses.replace(model, template="target")
+    batch, user = take_groups(batch, np.arange(15)), user[:15]
+    prompts = model.prompts()
+    side = model.item_side(prompts, catalogue)
+    groups = prompts.groups(side.texts, batch)
+    assert groups.prefix_ids.max() < groups.vocab_rows  # words alone
+    learn = list(model.fusion.item.parameters())
+    of, kept = (model, model.cf, side, user, batch, groups), np.arange(len(batch.candidate))
+    parts, grads = [], []
+    for frozen in (False, True):
+        part, _ = fit.forward(*of, kept, frozen)
+        grads.append(torch.autograd.grad(part.square().sum(), learn))
+        parts.append(part.detach())
+    torch.testing.assert_close(*parts, atol=1e-5, rtol=1e-5)
+    for one, two in zip(*grads, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+    assert max(g.abs().max() for g in grads[0]) > 1e-3
+
+
 def test_folds_never_see_their_own_rows(config):
     settings = load_settings(config=config)
     assembly = Assembly(connect(), settings)
