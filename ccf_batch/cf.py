@@ -20,8 +20,8 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['OTHERS', 'ENCODERS', 'Cuts', 'ItemFeatures', 'UserFeatures', 'Start', 'Encoder', 'encoder_class', 'encoder_name',
-           'take_groups', 'joined', 'newest_rows', 'recent', 'as_groups', 'history_matrix', 'f32', 'rotation',
-           'out_of_fold']
+           'take_groups', 'joined', 'take_rows', 'newest_rows', 'recent', 'as_groups', 'history_matrix', 'f32',
+           'rotation', 'out_of_fold']
 
 # %% ../nbs/api/09_cf.ipynb #c524dacc
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class UserFeatures:
     known: np.ndarray  # bool [G]: has, or has a history that the encoder can read
     logit: np.ndarray  # float32 [G]: intercept + bias
 
-# %% ../nbs/api/09_cf.ipynb #4165d3f3
+# %% ../nbs/api/09_cf.ipynb #4c1e15c1
 @dataclass(frozen=True)
 class Start:
     "An earlier fit to start from, as a nightly refit does: it ends where a fit from scratch would, sooner."
@@ -133,7 +133,11 @@ class Encoder(ABC):
         return users.logit[group_of] + items.logit[candidate] + np.einsum("cd,cd->c", p_Cd, q_Cd)
 
 
-ENCODERS = {"mf": "MF"}  # `cf.encoder`, which is also the module, and the class
+ENCODERS = {
+    "mf": "MF",
+    "lightgcn": "LightGCN",
+    "sasrec": "SASRec",
+}  # `cf.encoder`, which is also the module, and the class
 
 
 def encoder_class(
@@ -195,15 +199,12 @@ def joined(
         not_cold=both(one.not_cold, two.not_cold),
     )
 
-# %% ../nbs/api/09_cf.ipynb #85846b6b
-def newest_rows(
+# %% ../nbs/api/09_cf.ipynb #47826595
+def take_rows(
     batch: Batch,  # G labelled groups
-    rows: int,
-) -> tuple[Batch, np.ndarray]:  # Groups with the newest rows; which groups, int64, ascending
-    "A batch without its older rows; of one moment, those that stand last are kept."
-    assert batch.event_ts is not None
-    keep = np.zeros(len(batch.candidate), bool)
-    keep[np.argsort(batch.event_ts, kind="stable")[-rows:]] = True
+    keep: np.ndarray,  # bool [C]
+) -> tuple[Batch, np.ndarray]:  # Groups with those rows; which groups, int64, ascending
+    "Some of a batch's rows; groups without any go."
     sizes = np.bincount(batch.group_of[keep], minlength=len(batch))
     groups = np.flatnonzero(sizes)
     whole = take_groups(batch, groups)
@@ -220,6 +221,14 @@ def newest_rows(
         event_ts=of(whole.event_ts),
         not_cold=of(whole.not_cold),
     ), groups
+
+
+def newest_rows(batch: Batch, rows: int) -> tuple[Batch, np.ndarray]:
+    "As `take_rows`, the newest ones; of one moment, those that stand last are kept."
+    assert batch.event_ts is not None
+    keep = np.zeros(len(batch.candidate), bool)
+    keep[np.argsort(batch.event_ts, kind="stable")[-rows:]] = True
+    return take_rows(batch, keep)
 
 # %% ../nbs/api/09_cf.ipynb #f0474b35
 def recent(
@@ -265,7 +274,7 @@ def history_matrix(
 def f32(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, np.float32)
 
-# %% ../nbs/api/09_cf.ipynb #5d93b6a6
+# %% ../nbs/api/09_cf.ipynb #de91e13b
 def rotation(
     q_Nd: np.ndarray,
     to_Nd: np.ndarray,
@@ -286,47 +295,51 @@ def out_of_fold(
     catalogue: Catalogue,
     settings: Settings,  # `cf.out_of_fold`, and `cf.folds` folds
     seed: int = 0,
-    asked: np.ndarray | None = None,  # int [A] groups that need vectors, ascending; None: all
+    newest: int | None = None,  # Rows that need vectors, the newest; None: all
 ) -> list[tuple[Encoder, np.ndarray]]:  # int64 groups of each fold, ascending
-    "Encoders of the same kind, each fitted without the groups beside it, and aligned to `full`."
-    asked = np.arange(len(batch)) if asked is None else asked
+    "Encoders of the same kind, each fitted without the rows beside it, and aligned to `full`."
+    asked, groups = (batch, np.arange(len(batch))) if newest is None else newest_rows(batch, newest)
     if settings.cf.out_of_fold == "in-sample":
-        return [(full, asked)]
+        return [(full, groups)]
     cut = _shuffled if settings.cf.out_of_fold == "k-fold" else _forward
-    sizes = np.diff(batch.candidate_offsets)
     out = []
-    for keep, groups in cut(batch, asked, settings.cf.folds, seed):
-        scale = sizes.sum() / sizes[keep].sum()
-        part = take_groups(batch, keep), user[keep]
+    for part, whose, own in cut(batch, asked, groups, settings.cf.folds, seed):
+        scale = len(batch.candidate) / len(part.candidate)
         encoder = type(full).fit(
-            *part, n_users, catalogue, settings, seed=seed, scale=scale, epochs=full.epochs
+            part,
+            user[whose],
+            n_users,
+            catalogue,
+            settings,
+            seed=seed,
+            scale=scale,
+            epochs=full.epochs or None,
         )
-        out.append((encoder.align(full), groups))
+        out.append((encoder.align(full), own))
     return out
 
 
-Cuts = Iterator[tuple[np.ndarray, np.ndarray]]  # groups to fit on, groups to have vectors for
+# what to fit on, its groups, and the groups to have vectors for
+Cuts = Iterator[tuple[Batch, np.ndarray, np.ndarray]]
 
 
-def _shuffled(batch: Batch, asked: np.ndarray, folds: int, seed: int) -> Cuts:
+def _shuffled(batch: Batch, asked: Batch, groups: np.ndarray, folds: int, seed: int) -> Cuts:
     "Folds of groups by chance."
     fold = np.random.default_rng(seed).permutation(len(batch)) % folds
     for k in range(folds):
-        yield np.flatnonzero(fold != k), asked[fold[asked] == k]
+        others = np.flatnonzero(fold != k)
+        yield take_groups(batch, others), others, groups[fold[groups] == k]
 
 
-def _forward(batch: Batch, asked: np.ndarray, folds: int, seed: int) -> Cuts:
-    "Blocks of time of about as many groups; for a first one there must be a block's rows before it."
-    assert batch.event_ts is not None
-    first, last = (
-        f.reduceat(batch.event_ts, batch.candidate_offsets[:-1]) for f in (np.minimum, np.maximum)
-    )
-    order = np.sort(first[asked])
-    starts = np.unique(order[np.arange(folds) * len(order) // folds])
-    ends = np.append(starts[1:], last.max() + np.timedelta64(1, "us"))
+def _forward(batch: Batch, asked: Batch, groups: np.ndarray, folds: int, seed: int) -> Cuts:
+    "Blocks of time of about as many groups; for the first there must be rows enough before it."
+    assert batch.event_ts is not None and asked.event_ts is not None
+    first = np.minimum.reduceat(asked.event_ts, asked.candidate_offsets[:-1])
+    starts = np.unique(np.sort(first)[np.arange(folds) * len(first) // folds])
+    ends = np.append(starts[1:], first.max() + np.timedelta64(1, "us"))
     for start, end in zip(starts, ends, strict=True):
-        keep = np.flatnonzero(last < start)
-        label = take_groups(batch, keep).label
+        part, whose = take_rows(batch, batch.event_ts < start)
+        label = part.label
         assert label is not None
         if len(label) * folds >= len(batch.candidate) / 2 and 0 < label.sum() < len(label):
-            yield keep, asked[(first[asked] >= start) & (first[asked] < end)]
+            yield part, whose, groups[(first >= start) & (first < end)]

@@ -22,7 +22,7 @@ from pydantic_settings import SettingsError as FlagError
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #f16544ef
+# %% ../nbs/api/00_settings.ipynb #fd75e60a
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -156,8 +156,8 @@ class Model(Group):
 class Cf(Group):
     "The collaborative-filtering encoder."
 
-    encoder: Literal["mf"] = "mf"
-    """Which one: matrix factorisation."""
+    encoder: Literal["mf", "lightgcn", "sasrec"] = "mf"
+    """Matrix factorisation; LightGCN; or SASRec, whose user vector is its state after the history."""
     content: bool = True
     """Fit biases, attributes and popularity as one penalised regression, and the encoder on top; false: the published encoder alone."""
     factors: int = Field(default=16, ge=0)

@@ -54,7 +54,7 @@ def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../nbs/api/17_train.ipynb #dd531eac
+# %% ../nbs/api/17_train.ipynb #5cd56aeb
 def users_of(batch: Batch):  # Ids [U], ascending; int32 [G] which of them each group's is
     "The users of a batch, as an encoder numbers them."
     import pyarrow.compute as pc
@@ -73,7 +73,7 @@ def encoder(
     valid: Batch | None = None,  # Groups to stop by, where an encoder is fitted in epochs
 ):  # Encoder; its user ids [U]; (Encoder, groups of `train`) of each fold
     "The CF encoder, fitted on all training rows, and the encoders of the LM's rows out of fold."
-    from ccf_batch.cf import encoder_class, newest_rows, out_of_fold
+    from ccf_batch.cf import encoder_class, out_of_fold
     from ccf_batch.model import rows_of
 
     user_ids, user = users_of(train)
@@ -81,8 +81,10 @@ def encoder(
     groups = train, user, len(user_ids)
     stop = None if valid is None else (valid, rows_of(valid.user_id, user_ids))
     cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed, valid=stop)
-    _, asked = newest_rows(train, settings.train.max_examples)
-    without = out_of_fold(cf, *groups, catalogue, settings, seed=seed, asked=asked)
+    if cf.epochs:
+        say(f"  {cf.epochs} epochs, by AUC on the validation examples")
+    rows = settings.train.max_examples
+    without = out_of_fold(cf, *groups, catalogue, settings, seed=seed, newest=rows)
     return cf, user_ids, without
 
 

@@ -7,14 +7,19 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 from scipy.special import expit
-from worlds import make_catalogue, make_settings, pairs_logit, read_movies, without_history
+from worlds import (
+    groups_over_time,
+    make_catalogue,
+    make_settings,
+    pairs_logit,
+    read_movies,
+    without_history,
+)
 
-from ccf_batch.assemble import Batch
 from ccf_batch.cf import Start, as_groups, newest_rows, out_of_fold, take_groups
 from ccf_batch.content import Content, numeric_values
 from ccf_batch.metrics import auc, uauc
 from ccf_batch.mf import MF, Posterior
-from ccf_batch.prompt import offsets_of
 
 
 @pytest.fixture(scope="module")
@@ -227,30 +232,9 @@ def test_state_goes_through_safetensors_and_json_bit_for_bit(world, tmp_path):
 
 @pytest.fixture(scope="module")
 def timed(world):
-    "The same rows as groups over time: a group of each user and like, with the likes before as its history."
+    "The same rows as groups over time."
     user, item, label, n, catalogue = world
-    order = np.lexsort((np.arange(len(user)), user))
-    user, item, label = user[order], item[order], label[order]
-    time = np.datetime64("2026-01-01", "us") + order.astype("m8[m]")
-    starts, histories, liked = [], [], []
-    for r in range(len(user)):
-        if not r or user[r] != user[r - 1]:
-            liked = []
-            starts.append(r), histories.append([])
-        elif label[r - 1]:
-            liked.append(item[r - 1])
-            starts.append(r), histories.append(liked[-10:])
-    ends = np.append(starts, len(user))
-    batch = Batch(
-        user_id=pa.array(user[starts]),
-        history=np.concatenate([*histories, []]).astype(np.int32),
-        history_offsets=offsets_of([len(h) for h in histories]),
-        candidate=item.astype(np.int32),
-        candidate_offsets=ends.astype(np.int64),
-        label=label,
-        event_ts=time,
-    )
-    return batch, user[starts].astype(np.int32), n, catalogue
+    return *groups_over_time(user, item, label), n, catalogue
 
 
 def test_time_forward_encoders_know_only_what_came_before(timed):
@@ -270,21 +254,22 @@ def test_time_forward_encoders_know_only_what_came_before(timed):
         for name in encoder.arrays:
             assert np.array_equal(encoder.arrays[name], again[k][0].arrays[name])
     # with rows enough before what is asked for, all of it has vectors
-    asked = np.flatnonzero(first > np.quantile(first.astype(int), 0.5).astype("M8[us]"))
-    folds = out_of_fold(full, batch, user, n, catalogue, settings, asked=asked)
-    assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), asked)
+    _, whole = newest_rows(batch, 3000)
+    folds = out_of_fold(full, batch, user, n, catalogue, settings, newest=3000)
+    assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), whole)
+    assert len(folds) == 4
 
 
 def test_in_sample_is_the_encoder_itself_and_asked_groups_alone_get_vectors(timed):
     batch, user, n, catalogue = timed
     settings = make_settings(factors=2, folds=3, out_of_fold="in-sample")
     full = MF.fit(batch, user, n, catalogue, settings)
-    asked = np.array([3, 5, 8])
-    ((encoder, groups),) = out_of_fold(full, batch, user, n, catalogue, settings, asked=asked)
-    assert encoder is full and groups is asked
+    _, asked = newest_rows(batch, 40)
+    ((encoder, groups),) = out_of_fold(full, batch, user, n, catalogue, settings, newest=40)
+    assert encoder is full and np.array_equal(groups, asked)
     settings = make_settings(factors=2, folds=3)
-    folds = out_of_fold(full, batch, user, n, catalogue, settings, asked=asked)
-    assert sorted(np.concatenate([groups for _, groups in folds])) == [3, 5, 8]
+    folds = out_of_fold(full, batch, user, n, catalogue, settings, newest=40)
+    assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), asked)
 
 
 def test_newest_rows(timed):

@@ -95,6 +95,38 @@ def test_a_bundle_from_the_tables(config, capsys):
     assert not (config.parent / "bundles" / ".training.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--cf.encoder", "lightgcn"],
+        ["--cf.encoder", "sasrec", "--no-cf.content", "--prompt.history-length", "0"],
+        ["--cf.out-of-fold", "time-forward", "--train.max-examples", "900"],
+        ["--cf.out-of-fold", "in-sample", "--no-cf.history"],
+    ],
+    ids=lambda flags: " ".join(flags[:2]),
+)
+def test_each_encoder_and_each_kind_of_vectors_goes_into_a_bundle(config, capsys, flags):
+    assert train_in(config, "--train.epochs", "1", *flags) == 0
+    (name,) = bundles(config)
+    out = capsys.readouterr().out
+    m = bundle.load(config.parent / "bundles" / name).model
+    assert type(m.cf).__name__.lower() == m.settings.cf.encoder
+    assert ("epochs, by AUC" in out) == (m.settings.cf.encoder == "sasrec")
+    if "time-forward" in flags:
+        # rows that the LM leaves out are there for the encoders before it
+        assert re.search(r"900 examples, \d+ older ones left out \(train.max_examples\)", out)
+        assert "no encoder was fitted" not in out
+    assembly = Assembly(connect(), m.settings, None)
+    valid = assembly.examples("valid")
+    scored = Scorer(m, assembly.catalogue()).score(valid)
+    from ccf_batch.metrics import auc
+
+    assert auc(valid.label, scored.cf_logit) > 0.55 and np.isfinite(scored.margin).all()
+    lengths = np.diff(valid.history_offsets)
+    reads = m.settings.cf.encoder != "mf" or m.settings.cf.history
+    assert (lengths.max() > 10) == reads  # more than the prompt shows
+
+
 def test_nothing_at_or_after_the_date_is_seen(config):
     assert train_in(config, "--date", "2026-02-10") == 0
     assert bundles(config)[0].startswith("2026-02-10-")

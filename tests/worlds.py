@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccf_batch.assemble import Catalogue
+from ccf_batch.assemble import Batch, Catalogue
+from ccf_batch.prompt import offsets_of
 from ccf_batch.settings import Attributes, Cf, Settings
 
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))
@@ -63,3 +64,29 @@ def pairs_logit(encoder, user, item, n_users, catalogue):
     items = encoder.items(catalogue, np.arange(len(catalogue)))
     users = encoder.users(np.arange(n_users), items, *without_history(n_users))
     return encoder.logit(users, items, user, item)
+
+
+def groups_over_time(user, item, label, length=10):
+    "Rows, a minute each, as groups: one a user and like, with the likes before as its history; their users."
+    order = np.lexsort((np.arange(len(user)), user))
+    user, item, label = user[order], item[order], label[order]
+    starts, histories, liked = [], [], []
+    for r in range(len(user)):
+        if not r or user[r] != user[r - 1]:
+            liked = []
+        elif label[r - 1]:
+            liked = [*liked, item[r - 1]][-length:]
+        else:
+            continue
+        starts.append(r)
+        histories.append(liked)
+    batch = Batch(
+        user_id=pa.array(user[starts]),
+        history=np.concatenate([*histories, []]).astype(np.int32),
+        history_offsets=offsets_of([len(h) for h in histories]),
+        candidate=item.astype(np.int32),
+        candidate_offsets=np.append(starts, len(user)).astype(np.int64),
+        label=label,
+        event_ts=np.datetime64("2026-01-01", "us") + order.astype("m8[m]"),
+    )
+    return batch, user[starts].astype(np.int32)
