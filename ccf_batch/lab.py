@@ -124,7 +124,7 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #f42a634b
+# %% ../nbs/api/23_lab.ipynb #0f983b20
 class Lab:
     "Methods on one data set; what was said once is kept in `folder`."
 
@@ -184,7 +184,9 @@ class Lab:
         about = [s.history_length, s.train.max_examples, s.train.negatives, s.train.seed]
         key = json.dumps([*about, s.cf.max_examples, s.domain.model_dump()], default=str)
         if key not in self._rows:
-            self._rows = {key: read_rows(settings, *self.test)}  # the last ones only
+            while len(self._rows) > 3:  # a few: methods take turns, seeds within them
+                self._rows.pop(next(iter(self._rows)))
+            self._rows[key] = read_rows(settings, *self.test)
         return self._rows[key]
 
     def encoder(self, settings: Settings):  # `train.Encoded`, the seconds that it took
@@ -199,7 +201,7 @@ class Lab:
             start = time.perf_counter()
             rows = self.rows(settings)
             found = train.encoder(rows.train, rows.catalogue, settings, rows.valid)
-            self._encoders = {key: (found, time.perf_counter() - start)}
+            self._encoders[key] = found, time.perf_counter() - start
         return self._encoders[key]
 
     def _baseline(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
