@@ -22,7 +22,7 @@ from .settings import Settings
 # tensor's name are its shape.
 
 # %% auto #0
-__all__ = ['BLOCKS', 'DROPOUT', 'RATE', 'ITEM_RATE', 'ROWS', 'EPOCHS', 'MOST_EPOCHS', 'PATIENCE', 'SEQUENCES', 'Block', 'Network',
+__all__ = ['BLOCKS', 'DROPOUT', 'RATES', 'ROWS', 'EPOCHS', 'MOST_EPOCHS', 'PATIENCE', 'SEQUENCES', 'Block', 'Network',
            'read_part', 'carriers', 'states', 'SASRec']
 
 # %% ../nbs/api/09_sasrec.ipynb #b75793d5
@@ -120,10 +120,11 @@ def states(
     f_Gd = f_SLd[torch.from_numpy(sequence), torch.from_numpy(np.maximum(lengths - 1, 0))]
     return f_Gd * torch.from_numpy(lengths > 0)[:, None]
 
-# %% ../nbs/api/09_sasrec.ipynb #6ba11c55
-RATE, ITEM_RATE = 1e-3, 1e-4  # Adam's, of the network and of item embeddings that start at MF's
-ROWS = 512  # of a step, about
-EPOCHS, MOST_EPOCHS, PATIENCE = 8, 20, 3  # without rows to stop by; with them
+# %% ../nbs/api/09_sasrec.ipynb #b388053b
+# Adam's rates of the network and of item embeddings: with content, where these start at MF's, and without
+RATES = {True: (3e-3, 3e-4), False: (2e-3, 2e-3)}
+ROWS = 1024  # of a step, about
+EPOCHS, MOST_EPOCHS, PATIENCE = 5, 15, 3  # without rows to stop by; with them
 SEQUENCES = 1024  # of one forward pass when scoring
 
 
@@ -167,12 +168,10 @@ class SASRec(Residual):
                 before = torch.from_numpy(rows_at(old.arrays["history_factor"], start.item))
                 m_Nd = torch.where(before.any(1)[:, None], before, m_Nd)
             m_Nd = nn.Parameter(m_Nd)
-            rate = ITEM_RATE if cf.content else RATE
-            groups: list[dict[str, Any]] = [
-                {"params": network.parameters()},
-                {"params": [m_Nd], "lr": rate},
-            ]
-            optimizer = torch.optim.Adam(groups, lr=RATE)
+            rate, item_rate = RATES[cf.content]
+            groups: list[dict[str, Any]] = [{"params": network.parameters()}]
+            groups.append({"params": [m_Nd], "lr": item_rate})
+            optimizer = torch.optim.Adam(groups, lr=rate)
             says = np.ones(N, bool)
             history, offsets = read_part(
                 batch.history, batch.history_offsets, says, cf.history_length
