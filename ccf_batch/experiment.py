@@ -23,14 +23,16 @@ from .settings import Group, Settings, SettingsError, explain, load, load_file
 
 # %% auto #0
 __all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'merged', 'settings_of', 'workspace', 'measured', 'differences',
-           'machine', 'show', 'write_results', 'run', 'main']
+           'sliced', 'machine', 'show', 'write_results', 'run', 'main']
 
-# %% ../nbs/api/24_experiment.ipynb #60e03fc9
+# %% ../nbs/api/24_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
+    import numpy as np
+
     from ccf_batch.bootstrap import Resampled
     from ccf_batch.lab import Lab, Said
 
-# %% ../nbs/api/24_experiment.ipynb #70bd9c0d
+# %% ../nbs/api/24_experiment.ipynb #a7094927
 class Data(Group):
     "The data set of an experiment, below the folder that `--shared` names."
 
@@ -73,6 +75,8 @@ class Plan(Group):
     """What all methods change in the settings that the data set has."""
     against: list[str] = Field(default_factory=list)
     """Names of methods that every other is compared with, pair by pair."""
+    where: list[str] = Field(default_factory=list)
+    """Names of methods whose gain over those of `against` is shown by slices of the rows, too."""
     method: list[Method] = Field(min_length=1)
     """The rows, in the order of the table."""
 
@@ -88,9 +92,10 @@ def read_plan(
     except ValidationError as e:
         raise SettingsError(explain(e, kind, file, content, [])) from None
     names = [m.name for m in plan.method]
-    for name in plan.against:
-        if name not in names:
-            raise SettingsError(f"{file}: against: there is no method called {name!r}")
+    for key in ("against", "where"):
+        for name in getattr(plan, key):
+            if name not in names:
+                raise SettingsError(f"{file}: {key}: there is no method called {name!r}")
     if twice := {n for n in names if names.count(n) > 1}:
         raise SettingsError(f"{file}: two methods are called {sorted(twice)[0]!r}")
     return plan
@@ -147,7 +152,7 @@ def workspace(
         ingest.run(given_to)
     return load(config=config)
 
-# %% ../nbs/api/24_experiment.ipynb #a2634b04
+# %% ../nbs/api/24_experiment.ipynb #30a0ca96
 METRICS = ("auc", "uauc", "log_loss", "calibration_error")
 
 
@@ -157,13 +162,14 @@ def measured(
     settings: Settings,  # With what the method changes
     seeds: Sequence[int],
     split: str,  # valid or test
+    margins: list[np.ndarray],  # Is filled, seed by seed
 ) -> Iterator[tuple[dict[str, Any], Resampled]]:  # A row of the table and its resamples
     "Ask a method with each seed, and measure."
     import numpy as np
 
     from ccf_batch.bootstrap import Resampled, resample
 
-    found, margins = [], []
+    found = []
     for seed in seeds:
         train = settings.train.model_copy(update={"seed": seed})
         s = settings.model_copy(update={"train": train})
@@ -178,6 +184,8 @@ def measured(
         user = batch.user_id.to_numpy(zero_copy_only=False)[batch.group_of]
         result = resample(user, batch.label, margin)
         cost: dict[str, Any] = {"seconds": round(said.seconds, 2), "parameters": said.parameters}
+        if "tokens_a_pair" in said.about:
+            cost["tokens_a_pair"] = round(said.about["tokens_a_pair"], 1)
         cost["key"] = lab.key(method.kind, method.name, s)
         yield _row(method, seed, result) | cost, result
         found.append(result)
@@ -223,7 +231,35 @@ def differences(
         if a != b and b in best
     ]
 
-# %% ../nbs/api/24_experiment.ipynb #4a6fd155
+# %% ../nbs/api/24_experiment.ipynb #469e0107
+def sliced(
+    lab: Lab,
+    settings: dict[str, Settings],  # Of each method, with its first seed
+    margins: dict[str, list[np.ndarray]],  # Of each method, seed by seed
+    where: Sequence[str],
+    against: Sequence[str],
+    split: str,
+) -> list[dict[str, Any]]:  # As from `slices.gains`, with method and against
+    "Gains of some methods over others by what is known of a row."
+    import numpy as np
+
+    from ccf_batch.slices import gains, known_of_rows
+
+    found = []
+    for name in where:
+        rows = lab.rows(settings[name])
+        batch = getattr(rows, split)
+        by = known_of_rows(rows.train, batch, rows.catalogue, settings[name])
+        user = batch.user_id.to_numpy(zero_copy_only=False)[batch.group_of]
+        for base in (b for b in against if b != name and b in margins):
+            both = (np.mean(margins[m], axis=0) for m in (name, base))
+            found += [
+                {"method": name, "against": base} | row
+                for row in gains(by, user, batch.label, *both)
+            ]
+    return found
+
+# %% ../nbs/api/24_experiment.ipynb #468e29aa
 def machine() -> dict[str, Any]:
     "What something was measured on."
     info = Path("/proc/cpuinfo")
@@ -314,21 +350,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the resul
     rows: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
     lab = Lab(base, folder, plan.data.test_from, plan.data.test_until)
+    split = "valid" if args.choose else "test"
+    used: dict[str, Settings] = {}
+    margins: dict[str, list[np.ndarray]] = {}
     for method in methods:
         settings = settings_of(plan, base, method, args.plan)
         seeds = plan.seeds if method.seeds is None else method.seeds
-        split = "valid" if args.choose else "test"
-        for row, result in measured(
-            lab, method, settings, seeds[:1] if args.quick else seeds, split
-        ):
+        seeds = seeds[:1] if args.quick else seeds
+        train = settings.train.model_copy(update={"seed": seeds[0]})
+        used[method.name] = settings.model_copy(update={"train": train})
+        said = margins.setdefault(method.name, [])
+        for row, result in measured(lab, method, settings, seeds, split, said):
             rows.append(row | {"dataset": plan.data.source, "rows": result.quality.rows})
             results[row["method"], row["seed"]] = result
     gaps = differences(results, plan.against)
+    where = [name for name in plan.where if name in used]
+    slices = sliced(lab, used, margins, where, plan.against, split)
     title = f"{plan.title}: {'validation' if args.choose else 'test'} rows"
     show(title, rows, gaps)
     if args.choose:
-        return {"rows": rows, "differences": gaps}
-    return write_results(args, plan, rows, gaps)
+        return {"rows": rows, "differences": gaps, "slices": slices}
+    return write_results(args, plan, rows, gaps, slices=slices)
 
 
 def main(

@@ -6,8 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ccf_batch import experiment, lab
+from ccf_batch import experiment, lab, slices
 from ccf_batch.bootstrap import resample
 from ccf_batch.settings import SettingsError, load
 
@@ -131,6 +133,34 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
     assert key != lab.Lab(settings, tmp_path, dt.date(2025, 6, 2)).key("model", "a", settings)
     monkeypatch.setattr(lab, "module_hashes", lambda kind: ["other code"])
     assert key != room.key("model", "a", settings)
+
+
+def test_slices_share_out_the_rows_and_say_where_a_model_gains(place):
+    (place / "trial.toml").write_text(
+        PLAN.replace("against =", 'where = ["MF+content"]\nagainst =')
+    )
+    assert command(place, "--only", "MF+content", "ItemMean") == 0
+    found = json.loads((place / "results" / "trial.json").read_text())
+    rows = found["rows"][0]["rows"]
+    by = {s["by"] for s in found["slices"]}
+    assert len(by) == 4
+    for name in by:
+        part = [s for s in found["slices"] if s["by"] == name]
+        assert sum(s["rows"] for s in part) == rows
+        assert {(s["method"], s["against"]) for s in part} == {("MF+content", "ItemMean")}
+    assert sum(s["auc_low"] > 0 for s in found["slices"]) >= 3
+
+
+@given(st.lists(st.integers(0, 9) | st.just(None), min_size=1), st.integers(1, 6))
+def test_slices_never_part_equal_values(values, parts):
+    values = np.array([np.nan if v is None else v for v in values], float)
+    if np.isnan(values).all():
+        return
+    found = slices.cut(values, parts)
+    assert (np.sum([inside for _, inside in found], axis=0) == 1).all()
+    for value in np.unique(values[~np.isnan(values)]):
+        assert sum((inside & (values == value)).any() for _, inside in found) == 1
+    assert len(found) <= parts + 1
 
 
 def test_an_empty_side_of_the_cut_is_an_error(sample, tmp_path):
