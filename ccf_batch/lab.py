@@ -26,11 +26,11 @@ from .database import connect
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['DATA', 'CF', 'MODULES', 'code_hash', 'module_hashes', 'Rows', 'read_rows', 'Said', 'Lab', 'parameters_of']
+__all__ = ['DATA', 'CF', 'MODULES', 'ENCODER', 'code_hash', 'module_hashes', 'Rows', 'read_rows', 'Said', 'Lab', 'parameters_of']
 
-# %% ../nbs/api/23_lab.ipynb #3824375d
+# %% ../nbs/api/23_lab.ipynb #f44e85da
 DATA = ("assemble", "database")
-CF = (*DATA, "cf", "content", "mf", "lightgcn", "sasrec", "train")
+CF = (*DATA, "cf", "content", "mf", "train")
 MODULES = {  # kind of a method → the modules that decide what it says
     "baseline": (*DATA, "baselines", "content"),
     "encoder": CF,
@@ -38,6 +38,9 @@ MODULES = {  # kind of a method → the modules that decide what it says
     "mlp": (*CF, "probes", "metrics"),
     "model": (*CF, "prompt", "fusion", "lm", "engine", "model", "fit", "metrics"),
 }
+
+
+ENCODER = {"mf": (), "lightgcn": ("residual", "lightgcn"), "sasrec": ("residual", "sasrec")}
 
 
 def code_hash(
@@ -55,9 +58,11 @@ def code_hash(
 
 def module_hashes(
     kind: str,  # Of a method, as in `MODULES`
+    encoder: str = "mf",  # `cf.encoder`
 ) -> list[str]:
     "The hashes of the modules that a kind of method depends on."
-    found = (importlib.util.find_spec(f"ccf_batch.{name}") for name in MODULES[kind])
+    names = MODULES[kind] + (() if kind == "baseline" else ENCODER[encoder])
+    found = (importlib.util.find_spec(f"ccf_batch.{name}") for name in names)
     return [
         code_hash(Path(spec.origin).read_text("utf-8")) for spec in found if spec and spec.origin
     ]
@@ -124,7 +129,7 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #0f983b20
+# %% ../nbs/api/23_lab.ipynb #512e6ba8
 class Lab:
     "Methods on one data set; what was said once is kept in `folder`."
 
@@ -150,7 +155,7 @@ class Lab:
             "settings": {k: v for k, v in settings.saved().items() if k not in aside},
             "tables": self.tables,
             "test": [str(day) for day in self.test],
-            "code": module_hashes(kind),
+            "code": module_hashes(kind, settings.cf.encoder),
         }
         text = json.dumps(about, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -179,14 +184,15 @@ class Lab:
         return said
 
     def rows(self, settings: Settings) -> Rows:
-        "The rows that these settings read."
-        s = settings
-        about = [s.history_length, s.train.max_examples, s.train.negatives, s.train.seed]
-        key = json.dumps([*about, s.cf.max_examples, s.domain.model_dump()], default=str)
+        "The rows that these settings read; sampled negatives are the same for all seeds."
+        seed = self.settings.train.seed
+        s = settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
+        about = [s.history_length, s.train.max_examples, s.train.negatives, s.cf.max_examples]
+        key = json.dumps([*about, s.domain.model_dump()], default=str)
         if key not in self._rows:
             while len(self._rows) > 3:  # a few: methods take turns, seeds within them
                 self._rows.pop(next(iter(self._rows)))
-            self._rows[key] = read_rows(settings, *self.test)
+            self._rows[key] = read_rows(s, *self.test)
         return self._rows[key]
 
     def encoder(self, settings: Settings):  # `train.Encoded`, the seconds that it took
@@ -270,15 +276,16 @@ class Lab:
             valid = Scorer(model, rows.catalogue, budget).score(rows.valid).margin
             if settings.train.refit:
                 model = train.refitted(model, rows.train, rows.valid, rows.catalogue)
-            test = Scorer(model, rows.catalogue, budget).score(rows.test).margin
+            test = Scorer(model, rows.catalogue, budget).score(rows.test)
         scored = time.perf_counter() - start
         state.unlink()
+        pairs = len(test.margin)
         return Said(
             valid,
-            test,
+            test.margin,
             seconds + sum(row["seconds"] for row in log) + scored,
             parameters_of(encoded[0]) + trainer.trained_parameters,
-            {"log": log},
+            {"log": log, "tokens_a_pair": test.tokens_unshared / pairs},
         )
 
     def _features(self, cf, user_ids, batch: Batch, rows: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -131,7 +131,7 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
         part = getattr(settings, group).model_copy(update=change)
         assert key != room.key("model", "a", settings.model_copy(update={group: part}))
     assert key != lab.Lab(settings, tmp_path, dt.date(2025, 6, 2)).key("model", "a", settings)
-    monkeypatch.setattr(lab, "module_hashes", lambda kind: ["other code"])
+    monkeypatch.setattr(lab, "module_hashes", lambda *_: ["other code"])
     assert key != room.key("model", "a", settings)
 
 
