@@ -28,7 +28,7 @@ from .settings import Settings
 # %% auto #0
 __all__ = ['DATA', 'CF', 'MODULES', 'ENCODER', 'code_hash', 'module_hashes', 'Rows', 'read_rows', 'Said', 'Lab', 'parameters_of']
 
-# %% ../nbs/api/23_lab.ipynb #f44e85da
+# %% ../nbs/api/23_lab.ipynb #c378b271
 DATA = ("assemble", "database")
 CF = (*DATA, "cf", "content", "mf", "train")
 MODULES = {  # kind of a method → the modules that decide what it says
@@ -37,6 +37,7 @@ MODULES = {  # kind of a method → the modules that decide what it says
     "reweighted": (*CF, "probes"),
     "mlp": (*CF, "probes", "metrics"),
     "model": (*CF, "prompt", "fusion", "lm", "engine", "model", "fit", "metrics"),
+    "replay": ("schedule", "replay"),  # besides, where it is refitted as time goes by
 }
 
 
