@@ -64,7 +64,7 @@ def costs(fits: list[dict[str, Any]]) -> dict[str, Any]:
         "fit_seconds": sum(seconds),
     }
 
-# %% ../nbs/api/25_backtest.ipynb #b3cabdbe
+# %% ../nbs/api/25_backtest.ipynb #44f26867
 def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the result file
     "Carry out a plan. Raises `InputError` and `SettingsError`."
     from ccf_batch.bootstrap import Resampled
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the resul
         )
         seeds: Sequence[int] = plan.seeds if method.seeds is None else method.seeds
         seeds = seeds[:1] if args.quick else seeds
-        for row, result in experiment.measured(lab, method, settings, seeds, lab.split):
+        for row, result in experiment.measured(lab, method, settings, seeds, lab.split, []):
             row |= {"dataset": plan.data.source, "rows": result.quality.rows}
             row |= {"schedule": method.schedule.model_dump(exclude_defaults=True)}
             row["schedule"]["every"] = method.schedule.every
