@@ -548,6 +548,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'ccf_batch.replay.RefittedSlots.margin': ('api/replay.html#refittedslots.margin', 'ccf_batch/replay.py'),
                                   'ccf_batch.replay.RefittedSlots.refit': ('api/replay.html#refittedslots.refit', 'ccf_batch/replay.py'),
                                   'ccf_batch.replay.Replays': ('api/replay.html#replays', 'ccf_batch/replay.py'),
+                                  'ccf_batch.replay.Replays.__init__': ('api/replay.html#replays.__init__', 'ccf_batch/replay.py'),
                                   'ccf_batch.replay.Replays._baseline': ('api/replay.html#replays._baseline', 'ccf_batch/replay.py'),
                                   'ccf_batch.replay.Replays._encoder_alone': ( 'api/replay.html#replays._encoder_alone',
                                                                                'ccf_batch/replay.py'),

@@ -261,12 +261,17 @@ def running_offset(
     offset[order] = earlier(label[order] - p) / (penalty + earlier(p * (1 - p)))
     return offset
 
-# %% ../nbs/api/25_replay.ipynb #fa2db20f
+# %% ../nbs/api/25_replay.ipynb #92d6ba92
 class Replays(Lab):
     "Methods that are refitted as time goes by."
 
     split: Literal["valid", "test"] = "test"  # Whose nights
     schedule = Schedule()
+
+    def __init__(self, *args: Any):
+        "As `Lab`."
+        super().__init__(*args)
+        self._trained: dict[Path, tuple[Model, int, float]] = {}
 
     def key(self, kind: str, method: str, settings: Settings) -> str:
         "As `Lab.key`; the schedule counts."
@@ -300,7 +305,9 @@ class Replays(Lab):
             return self._replayed(again, settings, lambda: again.parameters)
         train_rows, valid, _ = self.parts(settings)
         state = file.with_name(f"{super().key(kind, method, settings)}-{self.split}.state")
-        model, parameters, seconds = trained(train_rows, valid, catalogue, settings, state)
+        if state not in self._trained:
+            self._trained = {state: trained(train_rows, valid, catalogue, settings, state)}
+        model, parameters, seconds = self._trained[state]
         last = model.cf, model.user_ids
         encoder = RefittedEncoder(catalogue, settings, self.schedule.warm, last)
         said = self._replayed(RefittedSlots(model, encoder), settings, lambda: parameters)
