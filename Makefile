@@ -18,7 +18,7 @@ WORK ?= work/$(NAME)
 CCF := $(WORK)/ccf.toml
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 
-.PHONY: help score test test-duckdb14 docs export readme notebooks lint check wheel-check lm-smollm2 clean
+.PHONY: help score test test-duckdb14 docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -42,6 +42,19 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@echo "▸ Installing ccf_batch and its development tools into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]'
 	@touch $@ $(VENV)/.run
+
+# -- experiments ---------------------------------------------------------------------------------
+
+# Folder of the data sets, as the tests look for it.
+SHARED ?= $(or $(CCF_SHARED),../shared)/data
+QUICK ?=
+
+experiment: $(VENV)/.dev ## Fit and measure nbs/experiments/NAME.toml, then run its notebook (QUICK=1: a part)
+	@mkdir -p work/experiments
+	@$(BIN)/python -m ccf_batch.experiment nbs/experiments/$(NAME).toml --shared $(SHARED) \
+		$(if $(QUICK),--quick --out work/experiments/$(NAME).json)
+	@$(if $(QUICK),,$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/experiments/$(NAME).ipynb)
+	@$(if $(QUICK),,$(BIN)/nbdev_clean --fname nbs/experiments/$(NAME).ipynb)
 
 # -- the night -----------------------------------------------------------------------------------
 
