@@ -51,10 +51,11 @@ QUICK ?=
 
 experiment: $(VENV)/.dev ## Fit and measure nbs/experiments/NAME.toml, then run its notebook (QUICK=1: a part)
 	@mkdir -p work/experiments
-	@$(BIN)/python -m ccf_batch.experiment nbs/experiments/$(NAME).toml --shared $(SHARED) \
-		$(if $(QUICK),--quick --out work/experiments/$(NAME).json)
-	@$(if $(QUICK),,$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/experiments/$(NAME).ipynb)
-	@$(if $(QUICK),,$(BIN)/nbdev_clean --fname nbs/experiments/$(NAME).ipynb)
+	@$(if $(wildcard nbs/experiments/$(NAME).toml),$(BIN)/python -m ccf_batch.$(or $(COMMAND),experiment) \
+		nbs/experiments/$(NAME).toml --shared $(SHARED) $(if $(QUICK),--quick --out work/experiments/$(NAME).json))
+	@$(if $(or $(QUICK),$(if $(wildcard nbs/experiments/$(NAME).ipynb),,1)),, \
+		$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/experiments/$(NAME).ipynb \
+		&& $(BIN)/nbdev_clean --fname nbs/experiments/$(NAME).ipynb)
 
 # -- the night -----------------------------------------------------------------------------------
 
