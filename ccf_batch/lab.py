@@ -130,7 +130,7 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #512e6ba8
+# %% ../nbs/api/23_lab.ipynb #61aa9e1f
 class Lab:
     "Methods on one data set; what was said once is kept in `folder`."
 
@@ -143,7 +143,13 @@ class Lab:
     ):
         self.settings, self.folder = settings, folder
         self.test = test_from, test_until
-        self.tables = tables.fingerprint(settings)
+        content = {
+            "path",
+            "bytes",
+            "footer_sha256",
+        }  # not when it was written: a copy says the same
+        found = tables.fingerprint(settings)
+        self.tables = [{k: v for k, v in table.items() if k in content} for table in found]
         self._rows: dict[str, Rows] = {}
         self._encoders: dict[str, Any] = {}
 
