@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -532,6 +532,7 @@ CELL = st.sampled_from(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(records=st.lists(st.lists(CELL, min_size=1, max_size=5), min_size=0, max_size=12))
+@example(records=[["a", "a", "2026-05-01", ""], ["b", "a", "2026-05-01", "", "b"]])
 def test_every_row_is_in_the_lake_or_among_the_rejects_at_its_place(
     work, tmp_path_factory, records
 ):
@@ -551,6 +552,8 @@ def test_every_row_is_in_the_lake_or_among_the_rejects_at_its_place(
     run(work, "--ingest.max-rejected", "1", toml=MAPPED)
     expected_good, expected_bad, seen = [], [], set()
     for row, record in enumerate(records, 2):
+        while len(record) > 3 and not record[-1]:  # empty cells behind the last column say nothing
+            record = record[:-1]
         known = len(record) == 3 and record[0] and record[1] in {"a", "b", "two\nlines", 'q"'}
         if known and record[2].startswith("2026") and tuple(record) not in seen:
             seen.add(tuple(record))
