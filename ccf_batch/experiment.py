@@ -23,7 +23,7 @@ from .settings import Group, Settings, SettingsError, explain, load, load_file
 
 # %% auto #0
 __all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'merged', 'settings_of', 'workspace', 'measured', 'differences',
-           'sliced', 'machine', 'show', 'write_results', 'run', 'main']
+           'sliced', 'machine', 'show', 'write_results', 'asked', 'run', 'main']
 
 # %% ../nbs/api/24_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def workspace(
         ingest.run(given_to)
     return load(config=config)
 
-# %% ../nbs/api/24_experiment.ipynb #30a0ca96
+# %% ../nbs/api/24_experiment.ipynb #9c055d00
 METRICS = ("auc", "uauc", "log_loss", "calibration_error")
 
 
@@ -168,11 +168,11 @@ def measured(
     import numpy as np
 
     from ccf_batch.bootstrap import Resampled, resample
+    from ccf_batch.lab import with_seed
 
     found = []
     for seed in seeds:
-        train = settings.train.model_copy(update={"seed": seed})
-        s = settings.model_copy(update={"train": train})
+        s = with_seed(settings, seed)
         said: Said = lab.ask(method.kind, method.name, s)
         margin = getattr(said, split)
         if np.isnan(margin).any():
@@ -259,7 +259,7 @@ def sliced(
             ]
     return found
 
-# %% ../nbs/api/24_experiment.ipynb #468e29aa
+# %% ../nbs/api/24_experiment.ipynb #61800275
 def machine() -> dict[str, Any]:
     "What something was measured on."
     info = Path("/proc/cpuinfo")
@@ -338,14 +338,23 @@ def write_results(
     return content
 
 
+def asked(
+    plan: Plan, base: Settings, args: argparse.Namespace
+) -> Iterator[tuple[Any, Settings, list[int]]]:  # Method, its settings, its seeds
+    "The methods that the command line asks for."
+    for method in plan.method:
+        if (method.quick or not args.quick) and (not args.only or method.name in args.only):
+            seeds = plan.seeds if method.seeds is None else method.seeds
+            seeds = seeds[:1] if args.quick else seeds
+            yield method, settings_of(plan, base, method, args.plan), seeds
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the result file
     "Carry out a plan. Raises `InputError` and `SettingsError`."
-    from ccf_batch.lab import Lab
+    from ccf_batch.lab import Lab, with_seed
 
     plan = read_plan(args.plan)
     base = workspace(plan, args.plan, args.shared, args.work)
-    methods = [m for m in plan.method if (m.quick or not args.quick)]
-    methods = [m for m in methods if not args.only or m.name in args.only]
     folder = args.work / plan.data.source / "said"
     rows: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
@@ -353,12 +362,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the resul
     split = "valid" if args.choose else "test"
     used: dict[str, Settings] = {}
     margins: dict[str, list[np.ndarray]] = {}
-    for method in methods:
-        settings = settings_of(plan, base, method, args.plan)
-        seeds = plan.seeds if method.seeds is None else method.seeds
-        seeds = seeds[:1] if args.quick else seeds
-        train = settings.train.model_copy(update={"seed": seeds[0]})
-        used[method.name] = settings.model_copy(update={"train": train})
+    for method, settings, seeds in asked(plan, base, args):
+        used[method.name] = with_seed(settings, seeds[0])
         said = margins.setdefault(method.name, [])
         for row, result in measured(lab, method, settings, seeds, split, said):
             rows.append(row | {"dataset": plan.data.source, "rows": result.quality.rows})
