@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ccf_batch.bootstrap import Resampled
     from ccf_batch.lab import Lab, Said
 
-# %% ../nbs/api/24_experiment.ipynb #a7094927
+# %% ../nbs/api/24_experiment.ipynb #421a476a
 class Data(Group):
     "The data set of an experiment, below the folder that `--shared` names."
 
@@ -117,8 +117,10 @@ def settings_of(
     method: Method,
     file: Path,  # Of the plan
 ) -> Settings:
-    "What a method is fitted with; raises `SettingsError`."
+    "What a method is fitted with; a `model.base` that begins with a dot lies relative to the plan. Raises `SettingsError`."
     tree = merged(base.saved(), plan.settings, method.settings)
+    if str(tree["model"]["base"]).startswith("."):
+        tree["model"]["base"] = str((file.parent / tree["model"]["base"]).resolve())
     try:
         settings = Settings(**tree)
     except ValidationError as e:
@@ -259,7 +261,7 @@ def sliced(
             ]
     return found
 
-# %% ../nbs/api/24_experiment.ipynb #61800275
+# %% ../nbs/api/24_experiment.ipynb #5dc141aa
 def machine() -> dict[str, Any]:
     "What something was measured on."
     info = Path("/proc/cpuinfo")
@@ -313,10 +315,11 @@ def write_results(
     gaps: list[dict[str, Any]],
     **more: Any,  # What else the file says
 ) -> dict[str, Any]:  # Its content
-    "The result file: rows, differences, the machine, and which methods have touched the test rows."
+    "The result file: rows, differences, the machine, and which methods have touched the test rows. A part of a plan never replaces the whole."
     from importlib.metadata import version
 
     out = args.out or args.plan.parent / "results" / f"{args.plan.stem}.json"
+    part = (args.quick or args.only) and not args.out
     touches = json.loads(out.read_text("utf-8"))["touches"] if out.exists() else {}
     for row in rows:
         keys = touches.setdefault(row["method"], [])
@@ -332,6 +335,9 @@ def write_results(
         **more,
         "touches": touches,
     }
+    if part:
+        say(f"a part of the plan, so {out} stays as it is; --out writes it elsewhere")
+        return content
     out.parent.mkdir(parents=True, exist_ok=True)
     disk.write(out, (json.dumps(content, indent=1) + "\n").encode())
     say(f"written to {out}")
@@ -392,8 +398,12 @@ def main(
     parser.add_argument("plan", type=Path, help="TOML file that names data set and methods")
     parser.add_argument("--shared", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--work", type=Path, default=home / "ccf_batch" / "experiments")
-    parser.add_argument("--quick", action="store_true", help="only methods marked quick, one seed")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these methods")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="only methods marked quick, one seed (writes to --out alone)",
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these methods (the same)")
     parser.add_argument(
         "--choose", action="store_true", help="validation rows alone; writes nothing"
     )

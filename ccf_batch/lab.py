@@ -131,7 +131,7 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #8d349b53
+# %% ../nbs/api/23_lab.ipynb #126f6cea
 def with_seed(settings: Settings, seed: int) -> Settings:
     "The same settings with another seed."
     return settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
@@ -162,10 +162,15 @@ class Lab:
     def key(self, kind: str, method: str, settings: Settings) -> str:
         "16 hex digits over all that the margins of a method depend on."
         aside = {"paths", "ingest", "candidates", "users", "rules", "score", "top_k"}
+        said_by = {k: v for k, v in settings.saved().items() if k not in aside}
+        base = settings.workspace / settings.model.base
+        if base.is_file():  # the same wherever it lies
+            with base.open("rb") as weights:
+                said_by["model"]["base"] = hashlib.file_digest(weights, "sha256").hexdigest()
         about = {
             "kind": kind,
             "method": method if kind == "baseline" else None,
-            "settings": {k: v for k, v in settings.saved().items() if k not in aside},
+            "settings": said_by,
             "tables": self.tables,
             "test": [str(day) for day in self.test],
             "code": module_hashes(kind, settings.cf.encoder),

@@ -101,6 +101,10 @@ def test_choosing_touches_no_test_rows_and_quick_is_quick(place, capsys):
     assert "validation rows" in capsys.readouterr().out
     assert command(place, "--quick", "--out", str(place / "q.json")) == 0
     assert [r["method"] for r in json.loads((place / "q.json").read_text())["rows"]] == ["ItemMean"]
+    for part in (["--quick"], ["--only", "ItemMean"]):  # never replaces the whole
+        assert command(place, *part) == 0
+        assert "--out writes it elsewhere" in capsys.readouterr().out
+        assert not (place / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,14 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
         part = getattr(settings, group).model_copy(update=change)
         assert key != room.key("model", "a", settings.model_copy(update={group: part}))
     assert key != lab.Lab(settings, tmp_path, dt.date(2025, 6, 2)).key("model", "a", settings)
+    bases = []
+    for folder, weights in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        base = tmp_path / folder / "x.gguf"
+        base.parent.mkdir()
+        base.write_bytes(weights)
+        model = settings.model.model_copy(update={"base": str(base)})
+        bases.append(room.key("model", "a", settings.model_copy(update={"model": model})))
+    assert key != bases[0] == bases[1] != bases[2]  # a base is what is in its file
     monkeypatch.setattr(lab, "module_hashes", lambda *_: ["other code"])
     assert key != room.key("model", "a", settings)
 
@@ -139,8 +151,9 @@ def test_slices_share_out_the_rows_and_say_where_a_model_gains(place):
     (place / "trial.toml").write_text(
         PLAN.replace("against =", 'where = ["MF+content"]\nagainst =')
     )
-    assert command(place, "--only", "MF+content", "ItemMean") == 0
-    found = json.loads((place / "results" / "trial.json").read_text())
+    out = place / "slices.json"
+    assert command(place, "--only", "MF+content", "ItemMean", "--out", str(out)) == 0
+    found = json.loads(out.read_text())
     rows = found["rows"][0]["rows"]
     by = {s["by"] for s in found["slices"]}
     assert len(by) == 4
