@@ -161,7 +161,7 @@ class Lab:
 
     def key(self, kind: str, method: str, settings: Settings) -> str:
         "16 hex digits over all that the margins of a method depend on."
-        aside = {"paths", "ingest", "candidates", "users", "rules", "score", "top_k"}
+        aside = {"paths", "ingest", "candidates", "users", "rules", "score", "checks", "top_k"}
         said_by = {k: v for k, v in settings.saved().items() if k not in aside}
         base = settings.workspace / settings.model.base
         if base.is_file():  # the same wherever it lies

@@ -24,10 +24,11 @@ from .console import InputError, say
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'fingerprint', 'run_id', 'differences', 'place',
-           'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run', 'shard', 'publish', 'tidy']
+__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'limits', 'fingerprint', 'run_id', 'differences',
+           'place', 'published', 'before', 'predicted', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run',
+           'shard', 'publish', 'tidy']
 
-# %% ../nbs/api/19_publish.ipynb #9a4f3c02
+# %% ../nbs/api/19_publish.ipynb #a28166e7
 SCHEMA_VERSION = 1
 LIBRARIES = (
     "ccf_batch",
@@ -47,6 +48,22 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+_LIMITS = ("max_bundle_age", "max_rejected")  # of the group `score`; beside the group `checks`
+
+
+def limits(settings: Settings) -> dict[str, Any]:
+    "The settings on which it depends whether rows are published, not what they are."
+    score = settings.score.model_dump(mode="json", include=set(_LIMITS))
+    return {"checks": settings.checks.model_dump(mode="json"), "score": score}
+
+
+def _of_rows(settings: Settings) -> dict[str, Any]:
+    "The settings on which rows may depend."
+    saved = {k: v for k, v in settings.saved().items() if k not in ("paths", "checks")}
+    saved["score"] = {k: v for k, v in saved["score"].items() if k not in _LIMITS}
+    return saved
+
+
 def fingerprint(
     date: dt.date,  # The date that is scored
     inputs: list[dict[str, Any]],  # From `tables.fingerprint`
@@ -55,13 +72,12 @@ def fingerprint(
     limit_users: int | None = None,  # A trial's limit
 ) -> dict[str, Any]:  # JSON values
     "All that the rows of a run depend on."
-    saved = {key: value for key, value in settings.saved().items() if key != "paths"}
     return {
         "schema_version": SCHEMA_VERSION,
         "date": date.isoformat(),
         "inputs": inputs,
         "bundle": bundle,
-        "settings": saved,
+        "settings": _of_rows(settings),
         "seed": settings.train.seed,
         "versions": versions(),
         "limit_users": limit_users,
@@ -102,7 +118,7 @@ def differences(
             said.append(f"{key.removeprefix('settings.')} ({a.get(key)} → {b.get(key)})")
     return said
 
-# %% ../nbs/api/19_publish.ipynb #e07b5bf0
+# %% ../nbs/api/19_publish.ipynb #e6bdf2f1
 def place(root: Path, date: dt.date) -> Path:
     "The folder of a date, as readers see it."
     return root / f"date={date.isoformat()}"
@@ -122,6 +138,24 @@ def published(
     return manifest if isinstance(manifest, dict) else {}
 
 
+def before(
+    root: Path,
+    date: dt.date,
+) -> dict[str, Any]:  # Its manifest; empty where there is none
+    "The newest date that is published before a date."
+    days = sorted(p.name[5:] for p in root.glob("date=*") if p.name[5:] < date.isoformat())
+    return (published(root, dt.date.fromisoformat(days[-1])) or {}) if days else {}
+
+
+def predicted(
+    earlier: dict[str, Any],  # A manifest
+    pairs: int,  # To be scored now
+) -> float | None:  # Seconds; None where nothing tells
+    "What so many pairs would take at an earlier night's rate."
+    n, took = earlier.get("counts", {}).get("pairs"), earlier.get("cost", {}).get("wall_s")
+    return round(took / n * pairs, 3) if n and took else None
+
+
 def damage(
     folder: Path,  # A published date
     manifest: dict[str, Any],  # Its manifest
@@ -134,7 +168,7 @@ def damage(
             bad.append(shard["file"])
     return bad
 
-# %% ../nbs/api/19_publish.ipynb #186a3ec7
+# %% ../nbs/api/19_publish.ipynb #ff279278
 ROW_GROUP = 122_880
 
 
@@ -218,9 +252,9 @@ class Shard:
     def abandon(self) -> None:
         "Give up: nothing is left of it."
         self._writer.close()
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
-# %% ../nbs/api/19_publish.ipynb #9e772c65
+# %% ../nbs/api/19_publish.ipynb #880d5986
 KEEP_DAYS = 1.0
 _SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.rows-(\d+)\.sha256-([0-9a-f]{16})\.parquet")
 
@@ -265,12 +299,15 @@ class Run:
         fingerprint: dict[str, Any],  # From `fingerprint`
         machine: dict[str, Any],  # What bytes depend on besides: processor, threads, dtype, …
         allow_gap: bool = False,  # `settings.paths.allow_gap`
+        resume: bool = True,  # Go on from finished shards; else start over
     ):
         self.id, self.root, self.final = run_id(fingerprint), root, place(root, date)
         self.fingerprint, self.machine, self.allow_gap = fingerprint, machine, allow_gap
         self.folder = root / "_staging" / f"date={date}" / self.id
         self.output = self.folder / "output"
         self._set_aside_swapped()
+        if not resume:
+            disk.remove(self.folder)
         self._say_why_not_resumed()
         self.output.mkdir(parents=True, exist_ok=True)
         before = _read(self.folder / "run.json")
@@ -321,7 +358,7 @@ class Run:
             file.unlink()
         return done
 
-# %% ../nbs/api/19_publish.ipynb #89e32d54
+# %% ../nbs/api/19_publish.ipynb #063b7d56
 @contextlib.contextmanager
 def shard(
     run: Run,  # The run it belongs to
@@ -336,9 +373,20 @@ def shard(
     try:
         yield out
         out.close()
+        run.done[number] = _finish(run, out, number, shards, start)
     except BaseException:
         out.abandon()
         raise
+
+
+def _finish(
+    run: Run,
+    out: Shard,  # Closed
+    number: int,
+    shards: int,
+    start: tuple[float, float],  # Wall and processor time when it was begun, in seconds
+) -> dict[str, Any]:  # What is kept about it
+    "Give a shard its name, durably."
     digest = disk.sha256(out.path)
     name = f"shard-{number:05d}-of-{shards:05d}.rows-{out.rows}.sha256-{digest[:16]}.parquet"
     counted = {
@@ -354,7 +402,7 @@ def shard(
     }
     disk.write(run.folder / f"shard-{number:05d}.json", _json(counted))
     disk.move(out.path, run.output / name)
-    run.done[number] = counted
+    return counted
 
 # %% ../nbs/api/19_publish.ipynb #e6932eb2
 def publish(

@@ -20,9 +20,9 @@ from pydantic_settings import SettingsError as FlagError
 
 # %% auto #0
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
-           'Score', 'Rules', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
+           'Score', 'Rules', 'Checks', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #fd75e60a
+# %% ../nbs/api/00_settings.ipynb #3f7e2cde
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -230,6 +230,10 @@ class Score(Group):
     """Users a shard (the unit of resuming), about."""
     token_budget: int = Field(default=3072, ge=64)
     """Tokens in one forward pass of the packed engine; on a CPU about what its caches hold is fastest."""
+    max_bundle_age: float | None = Field(default=None, ge=0)
+    """Days between what a bundle was trained until and the date; beyond it a check fails. Unset: any age will do."""
+    max_rejected: float = Field(default=0.01, ge=0, le=1)
+    """Share of pairs that may be rejected, their prompt being over `prompt.max_tokens`; beyond it a check fails."""
 
 
 class Rules(Group):
@@ -238,7 +242,32 @@ class Rules(Group):
     apply: list[Literal["not_seen", "available", "top_k"]] = ["not_seen", "available", "top_k"]
     """Statements of `sql/rules/`, in this order."""
 
-# %% ../nbs/api/00_settings.ipynb #b6f32fa9
+
+class Checks(Group):
+    "What must hold of a night's input, and of its output compared with the date published before."
+
+    on_failure: Literal["stop", "warn"] = "stop"
+    """stop: a failed check leaves the run unpublished, exit code 4; warn: it is said, and published."""
+    max_stale_days: float = Field(default=7, ge=0)
+    """Age of the newest known event at the date, in days."""
+    min_activity: float = Field(default=0.1, ge=0)
+    """Events of the last 7 days, as a share of what 7 days had on average in the 28 before them."""
+    max_unknown_items: float = Field(default=0.05, ge=0, le=1)
+    """Share of the last 35 days' events whose item is not in the catalogue."""
+    max_untitled: float = Field(default=0.5, ge=0, le=1)
+    """Share of the available items without a title."""
+    max_duplicates: float = Field(default=0.05, ge=0, le=1)
+    """Share of the last 35 days' events that repeat another: same user, item, time and event id."""
+    max_late: float = Field(default=0.1, ge=0, le=1)
+    """Share of the last 35 days' events that came in more than a day after they happened, where rows say when they came in."""
+    max_without_history: float = Field(default=0.5, ge=0, le=1)
+    """Share of the users scored who have no history (they have brought candidates)."""
+    max_shift: float = Field(default=0.25, ge=0)
+    """Population stability index of the scores against the date published before; 0.1 is little, 0.25 is much."""
+    max_new_tops: float = Field(default=1, ge=0, le=1)
+    """Share of the users in both dates whose first item is another one than before."""
+
+# %% ../nbs/api/00_settings.ipynb #1de7c194
 class Settings(BaseSettings):
     "Everything that `ccf.toml` may say."
 
@@ -266,6 +295,7 @@ class Settings(BaseSettings):
     train: Train = Train()
     score: Score = Score()
     rules: Rules = Rules()
+    checks: Checks = Checks()
 
     _workspace: Path = PrivateAttr(default=Path("."))
     _file: Path | None = PrivateAttr(default=None)

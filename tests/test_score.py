@@ -21,7 +21,7 @@ import stand_in as stand_in_bundle
 import torch
 
 import ccf_batch
-from ccf_batch import publish, score
+from ccf_batch import publish, score, summary
 from ccf_batch.assemble import Batch, Catalogue
 from ccf_batch.console import InputError, progress
 
@@ -227,9 +227,11 @@ def test_memory_does_not_grow_with_users(tmp_path):
 
 
 def test_text():
-    assert score.duration(59.96) == "1 min 00 s" and score.duration(3.21) == "3.2 s"
-    assert score.saved_tokens(25, 100) == "25 (sharing prefixes saved 75, 75%)"
-    assert "'/a/o''b/date=2026-07-01/*.parquet'" in score.paste(publish.place(Path("/a/o'b"), DAY))
+    assert summary.duration(59.96) == "1 min 00 s" and summary.duration(3.21) == "3.2 s"
+    assert summary.saved_tokens(25, 100) == "25 (sharing prefixes saved 75, 75%)"
+    assert "'/a/o''b/date=2026-07-01/*.parquet'" in summary.paste(
+        publish.place(Path("/a/o'b"), DAY)
+    )
 
 
 # The command: real tables, assembly, rules and publication, the stand-in for the bundle.
