@@ -55,7 +55,7 @@ def embedding_scale(
         )
     return 1.0 if abs(scale - 1) < 1e-6 else scale
 
-# %% ../nbs/api/12_serving.ipynb #8084d408
+# %% ../nbs/api/12_serving.ipynb #b55e3b72
 SCHEMA = 1
 LIBRARIES = ("torch", "transformers", "peft")
 ALIGNED = 64  # rows of a table are a multiple of this, as servers pad them
@@ -104,10 +104,10 @@ def export(
         _name_of(base, part) for part in (base.get_input_embeddings(), base.get_output_embeddings())
     )
     for name in ("weight", "bias"):
-        rows = weights.pop(f"{head}.{name}", None)
-        if rows is not None:
-            rows = rows[[lm.yes_id, lm.no_id]].float()
-            weights[f"score.{name}"] = (rows[0] - rows[1])[None]
+        of_head = weights.pop(f"{head}.{name}", None)
+        if of_head is not None:
+            yes, no = of_head[lm.yes_id].float(), of_head[lm.no_id].float()
+            weights[f"score.{name}"] = (yes - no)[None]
     V, d = lm.vocab_rows, lm.hidden
     rows = -(-(V + block + capacity) // ALIGNED) * ALIGNED
     table = torch.zeros(rows, d, dtype=lm.dtype)

@@ -22,7 +22,7 @@ from pydantic_settings import SettingsError as FlagError
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Checks', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #3f7e2cde
+# %% ../nbs/api/00_settings.ipynb #61d6c18f
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -222,6 +222,8 @@ class Train(Group):
 class Score(Group):
     "How a night is run."
 
+    engine: Literal["auto", "vllm", "packed"] = "auto"
+    """auto: the one that was measured faster, and why is said; vllm: whatever vLLM serves, needs an extra; packed: torch alone."""
     memory_limit: str = "4GB"
     """DuckDB's memory limit; beyond it DuckDB spills to disk."""
     threads: int | None = Field(default=None, ge=1)
@@ -229,7 +231,7 @@ class Score(Group):
     shard_users: int = Field(default=20_000, ge=1)
     """Users a shard (the unit of resuming), about."""
     token_budget: int = Field(default=3072, ge=64)
-    """Tokens in one forward pass of the packed engine; on a CPU about what its caches hold is fastest."""
+    """Tokens in one forward pass; on a CPU about what its caches hold is fastest."""
     max_bundle_age: float | None = Field(default=None, ge=0)
     """Days between what a bundle was trained until and the date; beyond it a check fails. Unset: any age will do."""
     max_rejected: float = Field(default=0.01, ge=0, le=1)

@@ -19,7 +19,7 @@ from .settings import Settings
 # %% auto #0
 __all__ = ['peak_mb', 'duration', 'saved_tokens', 'paste', 'prepared_rows', 'show_night', 'show_top']
 
-# %% ../nbs/api/19_summary.ipynb #5eaa093a
+# %% ../nbs/api/19_summary.ipynb #aed0e083
 def peak_mb() -> float:
     "The most memory that this process has held, in MB (10⁶ bytes)."
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -35,10 +35,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {s:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def saved_tokens(computed: float, unshared: float) -> str:
-    "How many tokens prefix sharing saved."
-    share = 1 - computed / unshared if unshared else 0.0
-    return f"{computed:,.0f} (sharing prefixes saved {unshared - computed:,.0f}, {share:.0%})"
+def saved_tokens(
+    computed: float,
+    unshared: float,  # Had every pair computed its whole prompt
+    least: float | None = None,  # Had every prefix been computed once, where an engine says so
+) -> str:
+    "How many tokens prefix sharing saved, and how many it could have."
+    share, possible = (1 - n / unshared if unshared else 0.0 for n in (computed, least or 0))
+    best = "" if least is None else f" of {possible:.0%} possible"
+    saved = f"sharing prefixes saved {unshared - computed:,.0f}, {share:.0%}{best}"
+    return f"{computed:,.0f} ({saved})"
 
 
 def paste(folder: Path) -> str:
@@ -46,7 +52,7 @@ def paste(folder: Path) -> str:
     files = f"{glob.escape(str(folder.resolve()))}/*.parquet".replace("'", "''")
     return f"FROM read_parquet('{files}') ORDER BY user_id, rank LIMIT 20;"
 
-# %% ../nbs/api/19_summary.ipynb #ba3061fe
+# %% ../nbs/api/19_summary.ipynb #1f34566e
 def prepared_rows(
     prepared: dict[str, int],  # From `Assembly.prepare`
 ) -> list[tuple[str, str]]:
@@ -81,8 +87,12 @@ def show_night(
         ("cold (not known to the CF encoder)", cold),
         ("removed by rules", ", ".join(f"{rule} {n:,}" for rule, n in removed) or "none"),
         ("rows published", f"{manifest['rows']:,}"),
-        ("tokens computed", saved_tokens(counts["tokens"], counts["tokens_unshared"])),
-        ("engine", f"{engine['engine']}, {engine['dtype']}: {engine['dtype_reason']}"),
+        (
+            "tokens computed",
+            saved_tokens(counts["tokens"], counts["tokens_unshared"], counts.get("tokens_least")),
+        ),
+        ("engine", f"{engine['engine']}: {engine['engine_reason']}"),
+        ("number format", f"{engine['dtype']}: {engine['dtype_reason']}"),
         ("seconds", ", ".join(f"{what} {s:,.1f}" for what, s in seconds.items())),
         ("pairs/s while scoring", f"{counts['pairs'] / max(seconds['scoring'], 1e-9):,.0f}"),
         ("this attempt", f"{duration(attempt_s)} (attempt {manifest['attempts']})"),

@@ -51,7 +51,7 @@ def test_a_nano_model_comes_back_to_the_bit(saved):
 
 
 def test_a_pretrained_model_comes_back_from_its_base_and_a_plain_adapter(tmp_path):
-    tiny.write_qwen3(tmp_path / "qwen3")  # a base named by a path relative to the workspace
+    tiny.write_base(tmp_path / "qwen3")  # a base named by a path relative to the workspace
     settings = workspace_of(tmp_path, CONFIG.replace("[model]", '[model]\nbase = "qwen3"'))
     lm = with_lora(load_lm(settings), settings)
     model, catalogue = tiny.model_of(settings, lm)

@@ -29,7 +29,7 @@ def nano():
 
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory):
-    base = tiny.write_qwen3(tmp_path_factory.mktemp("qwen3"))
+    base = tiny.write_base(tmp_path_factory.mktemp("qwen3"))
     settings = SETTINGS.model_copy(
         update={"model": SETTINGS.model.model_copy(update={"base": str(base)})}
     )

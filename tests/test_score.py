@@ -266,7 +266,7 @@ def test_a_night(ws, capsys):
     # the query that is printed works as it is
     pasted = re.search(r"FROM read_parquet.*;", out)[0]
     assert len(duckdb.execute(pasted).fetchall()) == 20
-    assert "formula engine, float32: a stand-in" in out
+    assert "packed engine (auto: " in out and "float32 (a stand-in)" in out
     assert "Top 5 movies of 3 users" in out and "sharing prefixes saved" in out
     manifest = json.loads(files(ws)["_manifest.json"])
     users, rows, most, least = duckdb.execute(

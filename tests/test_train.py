@@ -318,7 +318,7 @@ def test_a_state_of_other_settings_is_not_gone_on_with(config, capsys, monkeypat
 @pytest.mark.parametrize("offset", [True, False])
 def test_two_stages_on_a_pretrained_base(config, offset, monkeypatch):
     "Words first, with the adapter alone; then slots, with the adapter frozen; the base never."
-    tiny.write_qwen3(config.parent / "qwen3")
+    tiny.write_base(config.parent / "qwen3")
     text = config.read_text().replace("[model]\n", '[model]\nbase = "qwen3"\n')
     config.write_text(text.replace("[train]\n", f"[train]\noffset = {str(offset).lower()}\n"))
     seen = []

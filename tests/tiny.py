@@ -66,29 +66,29 @@ def write_workspace(folder, config=CONFIG, **lake):
     return folder / "ccf.toml"
 
 
-def write_qwen3(folder):
-    "A pretrained base as somebody would bring one: a tiny Qwen3 of random weights, in a folder."
+def write_base(folder, kind="Qwen3", head_dim=16, tied=True):
+    "A pretrained base as somebody would bring one: tiny, of random weights, in a folder."
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    import transformers
 
     from ccf_batch.lm import nano_tokenizer
     from ccf_batch.settings import Settings
 
     tokenizer = nano_tokenizer([f"Film {k}" for k in range(50)], Settings())
     torch.manual_seed(1)
-    config = Qwen3Config(
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(tokenizer) + 7,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        head_dim=16,
-        tie_word_embeddings=True,
+        head_dim=head_dim,
+        tie_word_embeddings=tied,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    getattr(transformers, f"{kind}ForCausalLM")(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
