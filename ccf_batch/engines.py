@@ -19,8 +19,8 @@ from .settings import Settings
 # %% auto #0
 __all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer']
 
-# %% ../nbs/api/16_engines.ipynb #36172463
-FASTER = "1.4 to 4 times"  # packed against vLLM, of benchmarks/results/injection.json
+# %% ../nbs/api/16_engines.ipynb #634771d1
+FASTER = "1.1 to 2.2 times"  # packed against vLLM: benchmarks/results/injection.json
 
 
 @dataclass(frozen=True)

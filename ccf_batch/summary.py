@@ -52,7 +52,7 @@ def paste(folder: Path) -> str:
     files = f"{glob.escape(str(folder.resolve()))}/*.parquet".replace("'", "''")
     return f"FROM read_parquet('{files}') ORDER BY user_id, rank LIMIT 20;"
 
-# %% ../nbs/api/19_summary.ipynb #1f34566e
+# %% ../nbs/api/19_summary.ipynb #234a45b1
 def prepared_rows(
     prepared: dict[str, int],  # From `Assembly.prepare`
 ) -> list[tuple[str, str]]:
@@ -91,8 +91,8 @@ def show_night(
             "tokens computed",
             saved_tokens(counts["tokens"], counts["tokens_unshared"], counts.get("tokens_least")),
         ),
-        ("engine", f"{engine['engine']}: {engine['engine_reason']}"),
-        ("number format", f"{engine['dtype']}: {engine['dtype_reason']}"),
+        ("engine", f"{engine['engine']} ({engine['engine_reason']})"),
+        ("number format", f"{engine['dtype']} ({engine['dtype_reason']})"),
         ("seconds", ", ".join(f"{what} {s:,.1f}" for what, s in seconds.items())),
         ("pairs/s while scoring", f"{counts['pairs'] / max(seconds['scoring'], 1e-9):,.0f}"),
         ("this attempt", f"{duration(attempt_s)} (attempt {manifest['attempts']})"),

@@ -61,7 +61,7 @@ def _at_home() -> Iterator[None]:
             else:
                 os.environ[name] = value
 
-# %% ../nbs/api/16_vllm_engine.ipynb #b5eef81f
+# %% ../nbs/api/16_vllm_engine.ipynb #93418d1c
 BLOCK = 32  # ids of a block of the prefix cache: the smallest that vLLM computes well with
 AT_ONCE = 128  # requests in one step
 STEPS = 3  # whose blocks the cache has room for
@@ -73,7 +73,7 @@ def cache_bytes(
     token_budget: int,  # New tokens in one step
     max_tokens: int,  # Of one prompt
 ) -> int:
-    "Bytes of keys and values that make eviction of a prefix in use impossible."
+    "Bytes of keys and values with which a prefix outlives its candidates."
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tiny
@@ -27,6 +28,14 @@ def test_an_engine_that_is_missing_is_not_replaced(without_vllm, tmp_path, capsy
     said = capsys.readouterr().err
     assert "vLLM is not installed" in said and "pip install 'ccf_batch[vllm]'" in said
     assert not (tmp_path / "ranked").exists()
+
+
+def test_how_much_faster_is_what_was_measured():
+    file = Path(__file__).parents[1] / "benchmarks/results/injection.json"
+    rows = json.loads(file.read_text())["rows"]
+    ratios = [r["packed_times_as_fast"] for r in rows if r["injection"] == "embedding rows"]
+    assert min(ratios) > 1  # else `auto` must choose by shape
+    assert engines.FASTER == f"{min(ratios):.1f} to {max(ratios):.1f} times"
 
 
 def test_auto_is_packed_and_says_why(without_vllm):

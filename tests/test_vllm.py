@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
@@ -43,12 +44,17 @@ CONFIG = (
 # -- engines: the same groups, three ways ----------------------------------------------------------
 
 
+def adapted(folder, base, dtype="float32"):
+    "A language model with an adapter."
+    (folder / "ccf.toml").write_text(f'[model]\nbase = "{base}"\ndtype = "{dtype}"\n')
+    settings = load_settings(config=folder / "ccf.toml")
+    return with_lora(load_lm(settings), settings)
+
+
 def lm_of(folder, kind, dtype="float32"):
     "A tiny language model with an adapter that says something, and answers of a size of about 1."
     tiny.write_base(folder / "base", kind, head_dim=32, tied=kind != "Llama")
-    (folder / "ccf.toml").write_text(f'[model]\nbase = "base"\ndtype = "{dtype}"\n')
-    settings = load_settings(config=folder / "ccf.toml")
-    lm = with_lora(load_lm(settings), settings)
+    lm = adapted(folder, "base", dtype)
     with torch.no_grad():
         for name, p in lm.model.named_parameters():
             if "lora_B" in name:
@@ -97,11 +103,11 @@ def plain(lm, groups, suffixes, users, items):
     return np.array(margins, np.float32) + groups.offset
 
 
-def worlds_of(folder, kind, dtype="float32"):
-    lm, rng = lm_of(folder, kind, dtype), np.random.default_rng(3)
-    suffixes = suffixes_of(lm, rng)
-    users = torch.randn(USERS, lm.hidden, generator=torch.Generator().manual_seed(0))
-    items = torch.randn(ITEMS, lm.hidden, generator=torch.Generator().manual_seed(1))
+def world_of(folder, lm, size=1.0):
+    "Slot rows of such a size, and both engines on them."
+    suffixes = suffixes_of(lm, np.random.default_rng(3))
+    users = size * torch.randn(USERS, lm.hidden, generator=torch.Generator().manual_seed(0))
+    items = size * torch.randn(ITEMS, lm.hidden, generator=torch.Generator().manual_seed(1))
     engine = VllmEngine(lm, suffixes, items, BUDGET, MAX_TOKENS, folder / "serving", "x", BLOCK)
     packed = PackedEngine(lm, suffixes, items, BUDGET)
     return SimpleNamespace(
@@ -112,7 +118,8 @@ def worlds_of(folder, kind, dtype="float32"):
 @pytest.fixture(scope="module", params=["Llama", "Qwen3", "Gemma"])
 def world(request, tmp_path_factory):
     "A model, its slot rows, and both engines on them; Llama untied, the others tied."
-    made = worlds_of(tmp_path_factory.mktemp("w"), request.param)
+    folder = tmp_path_factory.mktemp("w")
+    made = world_of(folder, lm_of(folder, request.param))
     yield made
     made.engine.close()
 
@@ -236,9 +243,9 @@ def test_the_longest_prompt_is_scored_and_one_longer_is_rejected_alone(world):
     assert np.nanmax(np.abs(found - packed)) < 1e-4
 
 
-def test_tokens_are_counted(world):
-    groups = random_groups(world, 10, counts=[20] * 10)
-    groups.candidate[:] = np.tile(np.arange(20), 10)  # one that comes twice is read from the cache
+def test_no_prefix_is_evicted_before_its_candidates_ran(world):
+    groups = random_groups(world, 10, counts=[20] * 60)  # more than the cache holds, twice
+    groups.candidate[:] = np.tile(np.arange(20), 60)  # one that comes twice is read from the cache
     engine = world.engine
     names = ("tokens", "tokens_unshared", "tokens_least")
     before = [getattr(engine, name) for name in names]
@@ -263,7 +270,7 @@ def test_more_than_one_call_hands_over(world, monkeypatch):
 
 
 def test_bf16_within_its_tolerance(tmp_path):
-    world = worlds_of(tmp_path, "Qwen3", "bfloat16")
+    world = world_of(tmp_path, lm_of(tmp_path, "Qwen3", "bfloat16"))
     groups = random_groups(world, 0)
     found, packed = (e.score(groups, world.users) for e in (world.engine, world.packed))
     own = plain(world.lm, groups, world.suffixes, world.users, world.items)
@@ -271,6 +278,32 @@ def test_bf16_within_its_tolerance(tmp_path):
     size = max(1.0, float(np.abs(own - groups.offset).max()))
     for other in (packed, own):
         assert np.abs(found - other).max() < TOLERANCE[torch.bfloat16] * size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_real_pretrained_model(tmp_path, dtype):
+    found = sorted((Path(__file__).parents[1] / "models").rglob("*.gguf"))
+    if not found:
+        pytest.skip("needs SmolLM2-135M in models/: run `make lm-smollm2`")
+    lm = adapted(tmp_path, found[0], dtype)
+    with torch.no_grad():
+        for name, p in lm.model.named_parameters():
+            if "lora_B" in name:
+                p.normal_(std=0.01)
+    size = lm.base.get_input_embeddings().weight.float().std().item()
+    world = world_of(tmp_path, lm, size)
+    groups = random_groups(world, 0, counts=[5] * 8)
+    found, packed = (e.score(groups, world.users) for e in (world.engine, world.packed))
+    own = plain(lm, groups, world.suffixes, world.users, world.items)
+    world.engine.close()
+    print(f"{dtype}: of {np.abs(own).max():.2f}, vLLM and packed differ by", end=" ")
+    print(f"{np.abs(found - packed).max():.1e}, vLLM and plain by {np.abs(found - own).max():.1e}")
+    scale = max(1.0, float(np.abs(own - groups.offset).max()))
+    for other in (packed, own):
+        assert np.abs(found - other).max() < TOLERANCE[getattr(torch, dtype)] * scale
+        if dtype == "float32":
+            assert same_order(found, other, groups.group_of, TOLERANCE[torch.float32])
 
 
 def test_this_process_is_left_as_it_was(tmp_path):
