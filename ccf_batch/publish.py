@@ -25,10 +25,9 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'limits', 'fingerprint', 'run_id', 'differences',
-           'place', 'published', 'before', 'predicted', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run',
-           'shard', 'publish', 'tidy']
+           'place', 'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run', 'shard', 'publish', 'tidy']
 
-# %% ../nbs/api/19_publish.ipynb #a28166e7
+# %% ../nbs/api/19_publish.ipynb #e4cc6ebb
 SCHEMA_VERSION = 1
 LIBRARIES = (
     "ccf_batch",
@@ -60,7 +59,9 @@ def limits(settings: Settings) -> dict[str, Any]:
 def _of_rows(settings: Settings) -> dict[str, Any]:
     "The settings on which rows may depend."
     saved = {k: v for k, v in settings.saved().items() if k not in ("paths", "checks")}
-    saved["score"] = {k: v for k, v in saved["score"].items() if k not in _LIMITS}
+    saved["score"] = {
+        k: v for k, v in saved["score"].items() if k not in (*_LIMITS, "hourly_price")
+    }
     return saved
 
 
@@ -118,7 +119,7 @@ def differences(
             said.append(f"{key.removeprefix('settings.')} ({a.get(key)} → {b.get(key)})")
     return said
 
-# %% ../nbs/api/19_publish.ipynb #e6bdf2f1
+# %% ../nbs/api/19_publish.ipynb #e07b5bf0
 def place(root: Path, date: dt.date) -> Path:
     "The folder of a date, as readers see it."
     return root / f"date={date.isoformat()}"
@@ -136,24 +137,6 @@ def published(
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
-
-
-def before(
-    root: Path,
-    date: dt.date,
-) -> dict[str, Any]:  # Its manifest; empty where there is none
-    "The newest date that is published before a date."
-    days = sorted(p.name[5:] for p in root.glob("date=*") if p.name[5:] < date.isoformat())
-    return (published(root, dt.date.fromisoformat(days[-1])) or {}) if days else {}
-
-
-def predicted(
-    earlier: dict[str, Any],  # A manifest
-    pairs: int,  # To be scored now
-) -> float | None:  # Seconds; None where nothing tells
-    "What so many pairs would take at an earlier night's rate."
-    n, took = earlier.get("counts", {}).get("pairs"), earlier.get("cost", {}).get("wall_s")
-    return round(took / n * pairs, 3) if n and took else None
 
 
 def damage(

@@ -22,7 +22,7 @@ from pydantic_settings import SettingsError as FlagError
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
            'Score', 'Rules', 'Checks', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
-# %% ../nbs/api/00_settings.ipynb #61d6c18f
+# %% ../nbs/api/00_settings.ipynb #a87defdb
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
@@ -232,6 +232,8 @@ class Score(Group):
     """Users a shard (the unit of resuming), about."""
     token_budget: int = Field(default=3072, ge=64)
     """Tokens in one forward pass; on a CPU about what its caches hold is fastest."""
+    hourly_price: float | None = Field(default=None, gt=0)
+    """What an hour of this machine costs, in any currency; set: the price of a million pairs is said."""
     max_bundle_age: float | None = Field(default=None, ge=0)
     """Days between what a bundle was trained until and the date; beyond it a check fails. Unset: any age will do."""
     max_rejected: float = Field(default=0.01, ge=0, le=1)

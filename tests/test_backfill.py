@@ -136,15 +136,6 @@ def test_a_bundle_that_is_too_old_stops_or_warns(ws, monkeypatch, capsys):
     assert "is published already" in capsys.readouterr().out
 
 
-def test_cost_is_predicted_from_the_night_before(ws):
-    assert command(ws, "--dates", "2025-06-30..2025-07-01") == 0
-    first, second = manifest(ws, "2025-06-30"), manifest(ws, "2025-07-01")
-    assert first["cost"]["predicted_wall_s"] is None
-    rate = first["cost"]["wall_s"] / first["counts"]["pairs"]
-    pairs = second["counts"]["pairs"]
-    assert second["cost"]["predicted_wall_s"] == pytest.approx(rate * pairs, abs=1e-3)
-
-
 @pytest.mark.parametrize("sent, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_abandons_its_shard_and_keeps_the_others(ws, sent, code):
     flags = ["--config", str(ws / "ccf.toml"), "--score.shard-users", "20"]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,16 +187,39 @@ def test_out_of_memory_halves_the_budget_and_starts_the_shard_again(tmp_path, st
         go(tmp_path / "none", Assembly(250), fail=1)
 
 
-def test_estimate_scales_what_it_measured(stand_in):
-    assembly = Assembly(2000)
-    guess = score.estimate(night(assembly), pairs=16_000, probe_s=60)
-    assert (
-        guess["pairs"] == 16_000 - 64 * CANDIDATES
-    )  # all of it but the first block, which warms up
-    assert guess["tokens"] == 30 * 16_000 and guess["tokens_unshared"] == 150 * 16_000
-    assert 0 < guess["seconds"] < 60
-    quick = score.estimate(night(assembly), pairs=16_000, probe_s=0)
-    assert quick["pairs"] == 64 * CANDIDATES and quick["tokens"] == 30 * 16_000
+def test_what_is_expected_comes_from_real_users(stand_in):
+    real, n = Scorer.score, night(Assembly(2000))
+
+    def slow(self, batch):  # 2 ms a block and 20 us a pair
+        time.sleep(2e-3 + 2e-5 * len(batch.candidate))
+        return real(self, batch)
+
+    n.scorer.score = slow.__get__(n.scorer)
+    found, seconds = score.expect(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
+    assert found.work.pairs == CANDIDATES * found.work.users and found.blocks > 8
+    # all that the scorer does, and what rules and a busy machine add
+    calls = 20 * (2e-3 + 2e-5 * 100 * CANDIDATES)
+    assert 0.8 * calls < seconds < 5 * calls
+    # the same users in another order: not the first ones of the shard
+    assert n.sample[0].user_id.to_pylist() != list(range(100))
+    assert sorted(n.sample[0].user_id.to_pylist()) == list(range(100))
+
+
+def test_a_run_spends_a_share_of_itself_on_what_to_expect(stand_in):
+    few = {"users": 10, "pairs": 10 * CANDIDATES}
+    assert score.expect(night(Assembly(10)), few, share=0.0) == (None, None)
+    taken, n = [], night(Assembly(2000))
+    real = n.scorer.score
+    n.scorer.score = lambda batch: taken.append(len(batch)) or time.sleep(0.01) or real(batch)
+    many = {"users": 10**6, "pairs": 10**6 * CANDIDATES}
+    score.expect(n, many, share=1e-5)  # of 10⁶ users at 10 ms: 0.1 s
+    assert 3 <= len(taken) < 40
+
+
+def test_running_out_of_memory_before_the_first_shard(stand_in, capsys):
+    n = night(Assembly(2000), fail=score.ScoreCommand().score.token_budget // 2)
+    found, _ = score.expect(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
+    assert found is not None and capsys.readouterr().out.count("out of memory") == 1
 
 
 _PEAK = """
