@@ -124,7 +124,7 @@ def left_out(
         off[out] = [rates.seconds(x) / s - 1 for x, s in zip(seen[out], seconds[out], strict=True)]
     return off
 
-# %% ../nbs/api/19_cost.ipynb #4d6d625a
+# %% ../nbs/api/19_cost.ipynb #4f91de03
 def thinned(
     batch: Any,  # assemble.Batch, as it is scored
     every: int,
@@ -166,8 +166,9 @@ def probe(
         [Any], Mapping[str, float]
     ],  # Scores a batch; users, pairs, tokens, tokens_unshared
     pairs: int,  # How many there are in all
-    most_s: float,  # Seconds to spend
-    share: float = 1.0,  # Of the whole, to spend
+    most_s: float,  # Seconds to spend at most
+    share: float = 1.0,  # Of the whole, to spend at most
+    least_s: float = 0.0,  # Seconds to spend in any case
     fewest: int = 3,  # Blocks that tell anything
 ) -> Probe | None:  # None where the share has been spent before that
     "Measure a few blocks of users."
@@ -191,7 +192,7 @@ def probe(
             whole = {name: n + counts[name] for name, n in whole.items()}
             in_all = took * pairs / counts["pairs"]
         k += 1
-        if time.perf_counter() - start > min(most_s, share * in_all if in_all else most_s):
+        if time.perf_counter() - start > min(most_s, max(least_s, share * in_all)):
             break
     if len(seen) < fewest or not whole["pairs"]:
         return None

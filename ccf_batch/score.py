@@ -30,8 +30,8 @@ from .settings import Settings
 from .summary import duration, peak_mb, prepared_rows, saved_tokens, show_night, show_top
 
 # %% auto #0
-__all__ = ['PROBE_USERS', 'PROBE_SHARE', 'PROBE_S', 'BLOCK', 'ScoreCommand', 'margins', 'clock', 'Night', 'total', 'timed',
-           'score_shard', 'score_shards', 'machine', 'expect', 'run']
+__all__ = ['PROBE_USERS', 'PROBE_SHARE', 'PROBE_LEAST_S', 'PROBE_S', 'BLOCK', 'ScoreCommand', 'margins', 'clock', 'Night',
+           'total', 'timed', 'score_shard', 'score_shards', 'machine', 'expect', 'run']
 
 # %% ../nbs/api/20_score.ipynb #6799406f
 class ScoreCommand(Settings):
@@ -239,12 +239,10 @@ def machine(scorer: Any) -> dict[str, Any]:
         "dtype": scorer.dtype,
     }
 
-# %% ../nbs/api/20_score.ipynb #eb8c3773
-PROBE_USERS, PROBE_SHARE, PROBE_S = (
-    256,
-    0.01,
-    10.0,
-)  # users at most, share of a run, seconds of a dry run
+# %% ../nbs/api/20_score.ipynb #ed943b08
+PROBE_USERS = 256
+PROBE_SHARE, PROBE_LEAST_S = 0.01, 0.2  # of a run
+PROBE_S = 10.0  # of a dry run
 BLOCK = 1024  # users that go through a night at once
 
 
@@ -253,6 +251,7 @@ def expect(
     prepared: Mapping[str, int],  # From `Assembly.prepare`: users and pairs in all
     share: float = 1.0,  # Of the night to spend on it
     most_s: float = PROBE_S,
+    least_s: float = PROBE_LEAST_S,
 ) -> tuple[cost.Probe | None, float | None]:  # Seconds for all users; None where it was over before
     "How long assembling, scoring and ranking should take."
     import torch
@@ -266,7 +265,7 @@ def expect(
     sample, assembling_s = night.sample
     while True:
         try:
-            found = cost.probe(sample, run, prepared["pairs"], most_s, share)
+            found = cost.probe(sample, run, prepared["pairs"], most_s, share, least_s)
             break
         except torch.OutOfMemoryError:
             night.halve_budget()
@@ -275,7 +274,7 @@ def expect(
     calls = shards * -(-users // (shards * BLOCK))
     return found, assembling_s * shards + found.seconds(users, prepared["pairs"], calls)
 
-# %% ../nbs/api/20_score.ipynb #4606e1af
+# %% ../nbs/api/20_score.ipynb #20ce99fb
 def run(
     s: ScoreCommand,
 ) -> dict[str, Any] | None:  # The manifest; None for a dry run or several dates
@@ -396,7 +395,7 @@ def _score(
         resume, gap = s.resume == "auto", s.paths.allow_gap
         run = publish.Run(root, date, made_of, machine(night.scorer), gap, resume)
         shards = night.assembly.shards
-        _, expected = expect(night, prepared, PROBE_SHARE)
+        _, expected = expect(night, prepared, PROBE_SHARE, float("inf"))
         if expected is not None:
             say(f"  should take about {duration(expected)}")
             expected = round(time.perf_counter() - start + expected, 3)
