@@ -45,7 +45,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "bundle.json")
     return {str(p.relative_to(folder)): disk.sha256(p) for p in files}
 
-# %% ../nbs/api/16_bundle.ipynb #7c3f5f74
+# %% ../nbs/api/16_bundle.ipynb #e92ae96f
 def save(
     model: Model,
     metrics: dict[str, float],  # What validation said
@@ -59,15 +59,19 @@ def save(
     bundles = model.settings.bundles
     staged = bundles / ".staged"  # only one training at a time holds the lock
     disk.remove(staged)
-    (staged / "ids").mkdir(parents=True)
+    disk.make(staged / "ids")
     cf, cf_meta = model.cf.state()
-    save_file(cf, staged / "cf.safetensors")
+    with disk.writing(staged / "cf.safetensors"):
+        save_file(cf, staged / "cf.safetensors")
     parts = {"fusion": model.fusion, "answer": model.answer}
     tensors = {f"{p}.{k}": v for p, m in parts.items() for k, v in m.state_dict().items()}
-    save_file(tensors, staged / "fusion.safetensors")
-    pq.write_table(pa.table({"item_id": model.item_ids}), staged / "ids/items.parquet")
-    pq.write_table(pa.table({"user_id": model.user_ids}), staged / "ids/users.parquet")
-    lm.save(model.lm, staged)
+    with disk.writing(staged / "fusion.safetensors"):
+        save_file(tensors, staged / "fusion.safetensors")
+    with disk.writing(staged / "ids"):
+        pq.write_table(pa.table({"item_id": model.item_ids}), staged / "ids/items.parquet")
+        pq.write_table(pa.table({"user_id": model.user_ids}), staged / "ids/users.parquet")
+    with disk.writing(staged):
+        lm.save(model.lm, staged)
     about = {
         "schema": SCHEMA,
         "trained_until": model.trained_until.isoformat(),
@@ -83,7 +87,8 @@ def save(
     about["id"] = bundle_id(about)
     about["train_seconds"] = seconds
     about["created"] = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-    (staged / "bundle.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    disk.write(staged / "bundle.json", text.encode())
     final = bundles / f"{model.trained_until:%Y-%m-%d}-{about['id']}"
     if disk.swap_in(staged, final):
         disk.remove(staged)

@@ -24,10 +24,11 @@ from .console import InputError, say
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'limits', 'fingerprint', 'run_id', 'differences',
-           'place', 'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run', 'shard', 'publish', 'tidy']
+__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'FINGERPRINT', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'limits', 'fingerprint', 'run_id',
+           'differences', 'read_json', 'place', 'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run',
+           'shard', 'publish', 'tidy']
 
-# %% ../nbs/api/19_publish.ipynb #e4cc6ebb
+# %% ../nbs/api/19_publish.ipynb #d3903963
 SCHEMA_VERSION = 1
 LIBRARIES = (
     "ccf_batch",
@@ -63,6 +64,18 @@ def _of_rows(settings: Settings) -> dict[str, Any]:
         k: v for k, v in saved["score"].items() if k not in (*_LIMITS, "hourly_price")
     }
     return saved
+
+
+FINGERPRINT = (
+    "schema_version",
+    "date",
+    "inputs",
+    "bundle",
+    "settings",
+    "seed",
+    "versions",
+    "limit_users",
+)
 
 
 def fingerprint(
@@ -119,7 +132,20 @@ def differences(
             said.append(f"{key.removeprefix('settings.')} ({a.get(key)} → {b.get(key)})")
     return said
 
-# %% ../nbs/api/19_publish.ipynb #e07b5bf0
+# %% ../nbs/api/19_publish.ipynb #b5854239
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    "A JSON file of ours; empty where there is none, or none that can be read."
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def place(root: Path, date: dt.date) -> Path:
     "The folder of a date, as readers see it."
     return root / f"date={date.isoformat()}"
@@ -132,11 +158,7 @@ def published(
     "The manifest of a published date."
     if not os.path.lexists(place(root, date)):
         return None
-    try:
-        manifest = json.loads((place(root, date) / "_manifest.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
+    return read_json(place(root, date) / "_manifest.json")
 
 
 def damage(
@@ -151,7 +173,7 @@ def damage(
             bad.append(shard["file"])
     return bad
 
-# %% ../nbs/api/19_publish.ipynb #ff279278
+# %% ../nbs/api/19_publish.ipynb #039fa40c
 ROW_GROUP = 122_880
 
 
@@ -193,6 +215,8 @@ class Shard:
         self.path, self.rows = path, 0
         self.counts, self.seconds = Counter(), Counter()  # for the caller to add to
         order = [("user_id", "ascending"), ("rank", "ascending")]
+        self._writing = disk.writing(path)
+        self._writing.__enter__()
         self._writer = pq.ParquetWriter(
             path,
             self.schema,
@@ -231,26 +255,16 @@ class Shard:
         "Write the last row group and the footer."
         self._flush(whole=False)
         self._writer.close()
+        self._writing.__exit__(None, None, None)
 
     def abandon(self) -> None:
         "Give up: nothing is left of it."
         self._writer.close()
-        self.path.unlink(missing_ok=True)
+        disk.unlink(self.path)
 
-# %% ../nbs/api/19_publish.ipynb #880d5986
+# %% ../nbs/api/19_publish.ipynb #419a736c
 KEEP_DAYS = 1.0
 _SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.rows-(\d+)\.sha256-([0-9a-f]{16})\.parquet")
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    "A JSON file of ours; empty where there is none."
-    with contextlib.suppress(FileNotFoundError):
-        return json.loads(path.read_bytes())
-    return {}
 
 
 @contextlib.contextmanager
@@ -265,7 +279,7 @@ def scratch(root: Path, date: dt.date) -> Iterator[Path]:
     "An empty folder for a run's own use, to be used under `locked`; it is removed at the end."
     folder = root / "_staging" / f"date={date}" / "work"
     disk.remove(folder)
-    folder.mkdir(parents=True)
+    disk.make(folder)
     try:
         yield folder
     finally:
@@ -292,13 +306,13 @@ class Run:
         if not resume:
             disk.remove(self.folder)
         self._say_why_not_resumed()
-        self.output.mkdir(parents=True, exist_ok=True)
-        before = _read(self.folder / "run.json")
-        if before and before["machine"] != machine:
-            what = "; ".join(differences(before["machine"], machine))
-            say(f"  an earlier attempt ran on another machine ({what}): starting over")
+        before = read_json(self.folder / "run.json")
+        if before.get("machine") != machine and self.folder.is_dir():
+            if before:
+                what = "; ".join(differences(before["machine"], machine))
+                say(f"  an earlier attempt ran on another machine ({what}): starting over")
             disk.remove(self.folder)
-            self.output.mkdir(parents=True)
+        disk.make(self.output)
         self.attempts = before.get("attempts", 0) + 1
         about = {"fingerprint": fingerprint, "machine": machine, "attempts": self.attempts}
         disk.write(self.folder / "run.json", _json(about))
@@ -306,19 +320,19 @@ class Run:
 
     def _set_aside_swapped(self) -> None:
         "A run that died just after its swap has the earlier output in its place: not its shards."
-        there = _read(self.output / "_manifest.json")
+        there = read_json(self.output / "_manifest.json")
         if there and there.get("run_id") != self.id:
             self._set_aside()
 
     def _set_aside(self) -> None:
-        os.rename(self.folder, self.folder.with_name(f"{self.id}.replaced-{time.time_ns()}"))
+        disk.rename(self.folder, self.folder.with_name(f"{self.id}.replaced-{time.time_ns()}"))
 
     def _say_why_not_resumed(self) -> None:
         "Name what has changed since a run for this date that was not finished."
         if self.folder.is_dir() or not self.folder.parent.is_dir():
             return
         for other in sorted(self.folder.parent.iterdir()):
-            before = _read(other / "run.json")
+            before = read_json(other / "run.json")
             if before and ".replaced-" not in other.name:
                 what = "; ".join(differences(before["fingerprint"], self.fingerprint)[:5])
                 say(
@@ -329,16 +343,16 @@ class Run:
         "Shards whose bytes are what their names say; whatever else lies there is removed."
         done = {}
         for left in self.folder.glob("*.tmp*"):
-            left.unlink()
+            disk.unlink(left)
         for file in sorted(self.output.iterdir()):
             name = _SHARD.fullmatch(file.name)
             if name:
-                counted = _read(self.folder / f"shard-{name[1]}.json")
+                counted = read_json(self.folder / f"shard-{name[1]}.json")
                 if counted.get("file") == file.name and disk.sha256(file)[:16] == name[4]:
                     done[int(name[1])] = counted
                     continue
                 say(f"  {file.name}: not what its name says; it is made again")
-            file.unlink()
+            disk.unlink(file)
         return done
 
 # %% ../nbs/api/19_publish.ipynb #063b7d56
