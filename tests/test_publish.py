@@ -18,7 +18,7 @@ from ccf_batch.settings import Settings
 DAY = dt.date(2026, 7, 1)
 COLUMNS = publish.schema(pa.string(), pa.int64())
 MACHINE = {"threads": 2, "dtype": "float32"}
-INPUTS = [{"path": "items/a.parquet", "bytes": 8, "mtime_ns": 1, "sha256": "00"}]
+INPUTS = [{"path": "items/a.parquet", "bytes": 8, "mtime_ns": 1, "footer_sha256": "00"}]
 
 
 def fingerprint(**changed):
