@@ -26,6 +26,9 @@ embeddings and head, nothing for padding. Divided by the seconds, and by the bes
 as many rows as the token budget, in the same dtype, of the same turn: the best of the model's own
 matrices and of square ones of 2,048.
 
+`load` in the result is the machine's load average before anything was started: where it is not near
+zero, others were at work, and only `cpu_s` (processor seconds of a row's turns) can be relied on.
+
 Where there is a GPU the same command takes models of the sizes that are served on one, in bf16.
 """
 
@@ -49,7 +52,7 @@ import numpy as np
 from ccf_batch.experiment import machine
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+BATCH_SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256, 512)}
 TURNS, TURN_S, CELL_S = 5, 0.7, 15.0  # turns of a cell, and seconds of one and of all
 SEEDED = {"yes_id": 11, "no_id": 12}  # answers of a model with random weights
 
@@ -249,9 +252,10 @@ class Padded:
         self.suffixes = suffixes
         length = int(groups.prefix_offsets[1] + suffixes.lengths[0])
         if length not in self.best:
-            seconds = dict.fromkeys(BATCH_SIZES, float("inf"))
+            sizes = BATCH_SIZES[self.lm.device.type]
+            seconds = dict.fromkeys(sizes, float("inf"))
             for turn in range(2):  # one hiccup of the machine must not choose a bad size
-                for self.batch in BATCH_SIZES:
+                for self.batch in sizes:
                     if turn and seconds[self.batch] > 1.5 * min(seconds.values()):
                         continue
                     part = groups.take(np.arange(min(self.batch, len(groups.candidate))))
@@ -261,6 +265,8 @@ class Padded:
                         done += len(part.candidate)
                     took = (time.perf_counter() - start) / done
                     seconds[self.batch] = min(seconds[self.batch], took)
+                    if took * self.batch > 1.0:  # a larger one gains nothing on what is so slow
+                        break
             self.best[length] = min(seconds, key=seconds.__getitem__)
         self.batch = self.best[length]
 
@@ -575,11 +581,11 @@ def worker(pipe, engine: str, args):
         pipe.send((running.batch, calibrate(running, groups, engine, shape, args)))
         while (pairs := pipe.recv()) is not None:
             part = groups.take(pairs)
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             margins, tokens = running.score(part)
-            seconds = time.perf_counter() - start
+            seconds, used = time.perf_counter() - start, time.process_time() - used
             peaks = peak_mb(), torch.cuda.max_memory_allocated() / 1e6 if gpu else None
-            pipe.send((seconds, tokens, margins, peaks))
+            pipe.send((seconds, tokens, margins, peaks, used))
 
 
 def unit_of(engine: str, batch: int, shape: Shape, budget: int) -> int:
@@ -702,17 +708,17 @@ def row(model, dtype, shape, engine, seen, products, batch, start_s, size) -> di
     padded = [len(r[2]) / r[0] for r in seen["padded"]]
     ratio = statistics.median(a / b for a, b in zip(rates, padded, strict=False))
     used, differences = [], [0.0]
-    for (seconds, tokens, _, _, pairs), best in zip(runs, products, strict=False):
+    for (seconds, tokens, *_, pairs), best in zip(runs, products, strict=False):
         users = len(np.unique(pairs // n))
         flops = size.flops(tokens, attended(engine, shape, users, len(pairs), tokens))
         used.append(flops / seconds / best)
-    for (*_, a, _, at), (*_, b, _, there) in zip(runs, seen["padded"], strict=False):
-        _, i, j = np.intersect1d(at, there, return_indices=True)
-        differences += np.abs(a[i] - b[j]).tolist()
+    for mine, theirs in zip(runs, seen["padded"], strict=False):
+        _, i, j = np.intersect1d(mine[-1], theirs[-1], return_indices=True)
+        differences += np.abs(mine[2][i] - theirs[2][j]).tolist()
     pairs, tokens = sum(len(r[2]) for r in runs), sum(r[1] for r in runs)
     peaks = zip(*(r[3] for r in runs), strict=True)
     rss, gpu = ([p for p in column if p is not None] for column in peaks)
-    users = sum(len(np.unique(r[4] // n)) for r in runs)
+    users = sum(len(np.unique(r[-1] // n)) for r in runs)
     found = {
         "engine": about.name,
         "injection": about.injection,
@@ -726,6 +732,7 @@ def row(model, dtype, shape, engine, seen, products, batch, start_s, size) -> di
         "users": users,
         "pairs": pairs,
         "seconds": round(sum(r[0] for r in runs), 3),
+        "cpu_s": round(sum(r[4] for r in runs), 3),
         "batch": batch,
         "pairs_per_s": round(statistics.median(rates), 1),
         "tokens_per_s": round(statistics.median(r[1] / r[0] for r in runs)),
@@ -785,6 +792,7 @@ def main() -> None:
         "machine": about,
         "versions": versions | {"vllm": vllm_version()},
         "token_budget": args.token_budget,
+        "load": round(os.getloadavg()[0], 2),  # beside us, when it began
         "rows": [],
     }
     start = time.perf_counter()

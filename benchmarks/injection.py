@@ -11,7 +11,7 @@
 
 Models: a Llama of hidden size 256 with 4 layers, and one of hidden size 64 with one layer, which
 computes next to nothing: its rate is what vLLM's own work for each request allows. Both have random
-weights and a LoRA adapter of rank 8. Prompts as in `scoring.py`: prefix 150 tokens with eleven slots,
+weights and a LoRA adapter of rank 8. Prompts as in `engines.py`: prefix 150 tokens with eleven slots,
 suffix 25 with one. Every engine has a process of its own; they take turns on the same users, and a
 ratio is the median of the ratios of the turns. Every turn begins with an empty prefix cache.
 
