@@ -6,16 +6,25 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .console import CheckFailed, say
+from .database import arrow
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['Finding', 'verdict', 'bundle_age']
+__all__ = ['DAYS', 'WEEK', 'number', 'Finding', 'limited', 'share', 'verdict', 'bundle_age', 'row', 'of_input']
 
 # %% ../nbs/api/19_checks.ipynb #d2960f38
+def number(value: float | None) -> str:
+    "A count whole, a measurement to four digits; nothing where there is none."
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
 @dataclass(frozen=True)
 class Finding:
     "What a check measured, and whether that is allowed."
@@ -36,30 +45,50 @@ class Finding:
     def __str__(self) -> str:
         named = f" ({self.setting})" if self.setting else ""
         least = "at least" if self.at_least else "at most"
-        said = f"{self.check} is {self.value:.4g}, allowed is {least} {self.limit:.4g}{named}"
+        said = (
+            f"{self.check} is {number(self.value)}, allowed is {least} {number(self.limit)}{named}"
+        )
         return f"{said}: {self.note}" if self.note else said
 
     def as_json(self) -> dict[str, Any]:
         "As the manifest keeps it."
         return asdict(self) | {"ok": self.ok}
 
+
+def limited(
+    setting: str,  # Of the group `checks`: `max_late` is the most that `late` may be, `min_…` the least
+    value: float | None,
+    s: Settings,
+    note: str = "",
+) -> Finding:
+    "A finding with the limit that the settings give it."
+    side, _, check = setting.partition("_")
+    limit = getattr(s.checks, setting)
+    return Finding(check, value, limit, f"checks.{setting}", side == "min", note)
+
+
+def share(n: int, of: int) -> float | None:
+    "None where there is nothing to have a share of."
+    return n / of if of else None
+
 # %% ../nbs/api/19_checks.ipynb #888c65b6
 def verdict(
     findings: list[Finding],
     s: Settings,
     lost: str = "nothing was scored",  # What a stop means
+    onward: str = "go on all the same, once:",  # What a warning in its place would mean
 ) -> list[Finding]:  # The same
     "Say which checks failed; raises `CheckFailed` unless the settings only warn."
-    failed = [str(f) for f in findings if not f.ok]
+    failed = [f for f in findings if not f.ok]
     if failed and s.checks.on_failure == "stop":
+        move = "move the limit where it is wrong, or " if any(f.setting for f in failed) else ""
         raise CheckFailed(
             f"{lost}, {len(failed)} of {len(findings)} checks failed:\n  "
-            + "\n  ".join(failed)
-            + "\n  move the limit where it is wrong, or go on all the same, once: "
-            "--checks.on-failure warn"
+            + "\n  ".join(map(str, failed))
+            + f"\n  {move}{onward} --checks.on-failure warn"
         )
-    for text in failed:
-        say(f"  warning: {text}")
+    for finding in failed:
+        say(f"  warning: {finding}")
     return findings
 
 # %% ../nbs/api/19_checks.ipynb #00498a65
@@ -72,3 +101,57 @@ def bundle_age(
     until = dt.datetime.fromisoformat(about["trained_until"])
     days = (s.cutoff(date) - until) / dt.timedelta(days=1)
     return Finding("bundle_age", days, s.score.max_bundle_age, "score.max_bundle_age")
+
+# %% ../nbs/api/19_checks.ipynb #c1a6ea9b
+DAYS, WEEK = 35, 7  # of events that are looked at: the last week, and four to hold it against
+
+
+def row(
+    con,  # duckdb.DuckDBPyConnection
+    name: str,  # A statement that returns one row
+    **parameters: Any,  # Its `$name` parameters
+) -> dict[str, Any]:
+    "The row of a statement, by column."
+    return arrow(con, name, **parameters).to_pylist()[0]
+
+
+def of_input(
+    assembly: Any,  # assemble.Assembly, prepared
+    prepared: Mapping[str, int],  # What `Assembly.prepare` counted
+) -> list[Finding]:
+    "Measure what a night is made from, as it was known at the cut-off."
+    from ccf_batch.assemble import files
+
+    s, con, cutoff = assembly.settings, assembly.con, assembly.cutoff
+    days = {name: cutoff - dt.timedelta(days=n) for name, n in (("since", DAYS), ("week", WEEK))}
+    known = dict(interactions=files(s, "interactions/date=*"), cutoff=cutoff, since=days["since"])
+    events = row(con, "checks/recent", **known, week=days["week"])
+    repeats = row(con, "checks/repeats", **known)["repeats"]
+    items = row(con, "checks/items")
+    last, before = events["last"], events["before"]
+    of_events = f"of {last + before:,} events of the last {DAYS} days"
+    when = "no event is known"
+    if events["newest"] is not None:
+        when = f"the newest event is of {events['newest']} UTC"
+    weeks = (DAYS - WEEK) / WEEK
+    fewer = f"{last:,} events in the last {WEEK} days, {before:,} in the {DAYS - WEEK} before"
+    users, cold = prepared["users"], prepared["cold_users"]
+    return [
+        limited("max_stale_days", events["stale"], s, when),
+        limited("min_activity", share(last * weeks, before), s, fewer),
+        limited("max_unknown_items", share(events["unknown"], last + before), s, of_events),
+        limited(
+            "max_untitled",
+            share(items["untitled"], items["available"]),
+            s,
+            f"of {items['available']:,} available items",
+        ),
+        limited("max_duplicates", share(repeats, last + before), s, of_events),
+        limited(
+            "max_late",
+            share(events["late"], events["dated"]),
+            s,
+            f"of {events['dated']:,} events of the last {DAYS} days that say when they came in",
+        ),
+        limited("max_without_history", share(cold, users), s, f"of {users:,} users"),
+    ]

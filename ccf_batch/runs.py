@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic_settings import CliPositionalArg
 
 from . import disk, publish
+from .checks import number
 from .console import CheckFailed, InputError, NothingToDo, main, say, table
 from .settings import Settings
 from .summary import duration
@@ -156,6 +157,15 @@ def _cells(about: dict[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]
     return rows
 
 
+def _check(c: dict[str, Any]) -> tuple[str, ...]:
+    "What is, what may be, and what follows."
+    side, state = "≥" if c["at_least"] else "≤", "held" if c["ok"] else "FAILED"
+    limit = "" if c["limit"] is None else f"{side} {number(c['limit'])}"
+    if c["value"] is None:
+        state = "not measured"
+    return c["check"], number(c["value"]), limit, state if limit else "", c["note"]
+
+
 def show(run: Found) -> None:
     "Print all that is known of a run."
     about = {**run.about.get("fingerprint", {}), **run.about}
@@ -176,17 +186,7 @@ def show(run: Found) -> None:
     if "shards" in about:
         said = ("prepared", "counts", "seconds", "engine", "cost")
         table("What it did", ["", ">"], _cells(about, said))
-        checks = [
-            (
-                c["check"],
-                "" if c["value"] is None else f"{c['value']:.4g}",
-                "" if c["limit"] is None else f"{c['limit']:.4g}",
-                "held" if c["ok"] else "FAILED",
-                c["note"],
-            )
-            for c in about.get("checks", [])
-        ]
-        table("Checks", ["check", ">is", ">limit", "", ""], checks)
+        table("Checks", ["check", ">is", ">limit", "", ""], map(_check, about.get("checks", [])))
     table("Settings and versions", ["", ""], _cells(about, ("settings", "limits", "versions")))
 
 # %% ../nbs/api/22_runs.ipynb #34eae6a4

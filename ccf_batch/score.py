@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from . import backfill, checks, cost, disk, engines, publish, tables
+from . import backfill, checks, cost, disk, engines, output_checks, publish, tables
 from .admission import already_published, check_bundle
 from .console import InputError, NothingToDo, main, progress, say, step, table
 from .database import connect
@@ -350,8 +350,8 @@ def _night(
     run_id: str,
     work: Path,  # An empty folder for DuckDB's database
     seconds: Counter,
-) -> tuple[Night, dict[str, int]]:  # and what `Assembly.prepare` counted
-    "Prepare histories and candidates, and load the bundle."
+) -> tuple[Night, dict[str, int], list[checks.Finding]]:  # and what `Assembly.prepare` counted
+    "Prepare and check histories and candidates, and load the bundle."
     import torch
 
     from ccf_batch import bundle
@@ -367,6 +367,8 @@ def _night(
             f"{s.lake}: there is nobody to score on {date}: no user has a history before it or "
             "brought candidates (--date and users.active_days narrow that)"
         )
+    with clock(seconds, "checks"):
+        findings = checks.verdict(checks.of_input(assembly, prepared), s)
     with step(f"Bundle {path.name}"), clock(seconds, "loading"):
         loaded = bundle.load(path, s.workspace)
         use_threads(s.score.threads, loaded.model.lm.parameters())
@@ -375,7 +377,7 @@ def _night(
         night = Night(s, con.cursor(), assembly, catalogue, scorer, loaded.id, run_id)
     say(f"  {choice.name} engine ({choice.reason})")
     say(f"  {night.scorer.dtype} ({night.scorer.dtype_reason})")
-    return night, prepared
+    return night, prepared, findings
 
 
 def _score(
@@ -391,7 +393,9 @@ def _score(
     start, seconds = time.perf_counter(), Counter()
     disk.require_exchange(publish.place(root, date), s.paths.allow_gap)
     with publish.scratch(root, date) as work:
-        night, prepared = _night(s, date, path, choice, publish.run_id(made_of), work, seconds)
+        night, prepared, found = _night(
+            s, date, path, choice, publish.run_id(made_of), work, seconds
+        )
         resume, gap = s.resume == "auto", s.paths.allow_gap
         run = publish.Run(root, date, made_of, machine(night.scorer), gap, resume)
         shards = night.assembly.shards
@@ -402,15 +406,17 @@ def _score(
         with step(f"{prepared['pairs']:,} pairs of {prepared['users']:,} users in {shards} shards"):
             with contextlib.closing(night), progress("pairs", prepared["pairs"], "pair") as bar:
                 score_shards(night, run, bar)
-    done = run.done.values()
-    if not any(shard["rows"] for shard in done):
-        raise NothingToDo(
-            f"{s.lake}: no row is left for {date} after the rules: nothing is published"
-        )
-    if tables.fingerprint(s) != made_of["inputs"]:
-        raise InputError(
-            f"{s.lake}: was changed while {date} was scored; run the same command again"
-        )
+        done = run.done.values()
+        if not any(shard["rows"] for shard in done):
+            raise NothingToDo(
+                f"{s.lake}: no row is left for {date} after the rules: nothing is published"
+            )
+        if tables.fingerprint(s) != made_of["inputs"]:
+            raise InputError(
+                f"{s.lake}: was changed while {date} was scored; run the same command again"
+            )
+        with clock(seconds, "checks"):
+            found += output_checks.of_output(night.assembly, run, trial=s.limit_users is not None)
     attempt_s = time.perf_counter() - start
     earlier = [shard for shard in done if shard["attempt"] != run.attempts]
     counts = total(shard["counts"] for shard in done)
@@ -420,7 +426,7 @@ def _score(
         shards,
         {
             "prepared": prepared,
-            "checks": [finding.as_json() for finding in findings],
+            "checks": [finding.as_json() for finding in findings + found],
             "limits": publish.limits(s),
             "counts": counts,
             "seconds": total([seconds, *(shard["seconds"] for shard in done)]),
@@ -454,7 +460,7 @@ def _dry_run(s: ScoreCommand, date: dt.date, path: Path, choice: engines.Choice)
     "Print what a run would do, and how long it would take."
     seconds = Counter()
     with tempfile.TemporaryDirectory(prefix="ccf-dry-run-") as work:
-        night, prepared = _night(s, date, path, choice, "dry-run", Path(work), seconds)
+        night, prepared, _ = _night(s, date, path, choice, "dry-run", Path(work), seconds)
         with contextlib.closing(night), step(f"Scoring real users for about {PROBE_S:.0f} s"):
             found, expected = expect(night, prepared)
     users, pairs, before = prepared["users"], prepared["pairs"], sum(seconds.values())

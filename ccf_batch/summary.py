@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .checks import number
 from .console import say, table
 from .database import connect
 from .database import run as query
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['peak_mb', 'duration', 'saved_tokens', 'paste', 'prepared_rows', 'show_night', 'show_top']
+__all__ = ['peak_mb', 'duration', 'saved_tokens', 'paste', 'prepared_rows', 'checks_said', 'show_night', 'show_top']
 
 # %% ../nbs/api/19_summary.ipynb #aed0e083
 def peak_mb() -> float:
@@ -70,6 +71,21 @@ def prepared_rows(
     ]
 
 
+def checks_said(
+    found: list[dict[str, Any]],  # The manifest's `checks`
+) -> str:
+    "How many checks held, and which did not, with their numbers."
+    held = sum(c["ok"] and None not in (c["value"], c["limit"]) for c in found)
+    blind = ", ".join(c["check"] for c in found if c["value"] is None)
+    failed = ", ".join(
+        f"{c['check']} {number(c['value'])} (at {'least' if c['at_least'] else 'most'} {number(c['limit'])})"
+        for c in found
+        if not c["ok"]
+    )
+    warned = f", {sum(not c['ok'] for c in found)} warned: {failed}" if failed else ""
+    return f"{held} held{warned}" + (f"; could not be measured: {blind}" if blind else "")
+
+
 def show_night(
     manifest: dict[str, Any],
     folder: Path,  # Where the output lies
@@ -87,6 +103,7 @@ def show_night(
         ("cold (not known to the CF encoder)", cold),
         ("removed by rules", ", ".join(f"{rule} {n:,}" for rule, n in removed) or "none"),
         ("rows published", f"{manifest['rows']:,}"),
+        ("checks", checks_said(manifest["checks"])),
         (
             "tokens computed",
             saved_tokens(counts["tokens"], counts["tokens_unshared"], counts.get("tokens_least")),
