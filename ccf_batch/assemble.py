@@ -10,7 +10,6 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -127,8 +126,7 @@ class AsOf:
         (last,) = run(self.con, "assemble/last_event", interactions=events).fetchone()
         if last is None:
             raise InputError(f"{self.settings.lake}/interactions: holds no rows; ingest some first")
-        zone = ZoneInfo(self.settings.domain.zone)
-        return last.replace(tzinfo=dt.UTC).astimezone(zone).date() + dt.timedelta(days=1)
+        return self.settings.date_after(last)
 
     def catalogue(self) -> Catalogue:
         "All items, with availability and popularity as of the cut-off."

@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from .console import Failed, NothingToDo, exit_code, say, table
+from . import stages
+from .console import OUTCOMES, Failed, NothingToDo, exit_code, logged, say, table
 
 # %% auto #0
 __all__ = ['span', 'each']
@@ -41,16 +42,19 @@ def each(
     done, codes, rows = {}, {}, []
     for date in dates:
         say(f"\n{date}")
-        start = time.perf_counter()
-        try:
-            done[date] = one(date) or {}
-            said = f"{done[date].get('rows', 0):,} rows"
-        except Exception as e:
-            codes[date] = exit_code(e)
-            if codes[date] == 1:
-                traceback.print_exc()
-            said = f"{type(e).__name__}: {e}" if codes[date] == 1 else str(e)
-            say(f"  {said}")
+        start, error = time.perf_counter(), None
+        with stages.about(date=date.isoformat()):
+            try:
+                done[date] = one(date) or {}
+                said = f"{done[date].get('rows', 0):,} rows"
+            except Exception as e:
+                codes[date], error = exit_code(e), logged(e)
+                if codes[date] == 1:
+                    traceback.print_exc()
+                said = f"{type(e).__name__}: {e}" if codes[date] == 1 else str(e)
+                say(f"  {said}")
+            outcome = OUTCOMES[codes.get(date, 0)]
+            stages.record("date", outcome, time.perf_counter() - start, error=error)
         state = {None: "there", 3: "nothing to do"}.get(codes.get(date), "failed")
         rows.append((date, state, f"{time.perf_counter() - start:.1f}", said.splitlines()[0][:120]))
     table(f"{len(dates)} dates", ["date", "", ">seconds", ""], rows)

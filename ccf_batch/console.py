@@ -10,17 +10,29 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from . import __version__, stages
 from .settings import Settings, SettingsError, load
 
 # %% auto #0
-__all__ = ['InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'exit_code', 'say', 'step', 'progress', 'table', 'main']
+__all__ = ['OUTCOMES', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'exit_code', 'logged', 'say', 'step',
+           'progress', 'table', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
 class InputError(ValueError):
     "Bad input: the message names the file, the row or field, and the fix. Exit code 2."
+
+    def __init__(
+        self,
+        message: str,
+        logged: str | None = None,  # The same without the ids of users, where `message` has any
+    ):
+        super().__init__(message)
+        self.logged = logged
 
 
 class NothingToDo(Exception):
@@ -29,6 +41,14 @@ class NothingToDo(Exception):
 
 class CheckFailed(Exception):
     "A check found what the settings do not allow: the message holds the numbers. Exit code 4."
+
+    def __init__(
+        self,
+        message: str,
+        findings: Sequence[Mapping[str, Any]] = (),  # As `checks.Finding.as_json` has them
+    ):
+        super().__init__(message)
+        self.findings = findings
 
 
 class Failed(Exception):
@@ -39,6 +59,10 @@ class Failed(Exception):
         self.code = code
 
 
+class Terminated(BaseException):
+    "SIGTERM, as an exception. Exit code 143."
+
+
 def exit_code(
     e: BaseException,  # What a command raised
 ) -> int:
@@ -46,7 +70,34 @@ def exit_code(
     if isinstance(e, Failed):
         return e.code
     known = {SettingsError: 2, InputError: 2, NothingToDo: 3, CheckFailed: 4}
+    known |= {KeyboardInterrupt: 130, Terminated: 143}
     return next((code for kind, code in known.items() if isinstance(e, kind)), 1)
+
+
+OUTCOMES = {
+    0: "ok",
+    1: "bug",
+    2: "bad input",
+    3: "nothing to do",
+    4: "check failed",
+    130: "interrupted",
+    143: "terminated",
+}
+
+# %% ../nbs/api/01_console.ipynb #5b4030b8
+def logged(
+    e: BaseException,
+) -> str:
+    "An error in one line without ids of users."
+    if isinstance(e, InputError) and e.logged:
+        return e.logged
+    if isinstance(e, SettingsError | InputError | NothingToDo | CheckFailed | Failed):
+        return (str(e).splitlines() or [""])[0][:1000]
+    if isinstance(e, KeyboardInterrupt | Terminated):
+        return OUTCOMES[exit_code(e)]
+    at = traceback.extract_tb(e.__traceback__)
+    where = f" at {Path(at[-1].filename).name}:{at[-1].lineno}" if at else ""
+    return f"{type(e).__name__}{where}"
 
 # %% ../nbs/api/01_console.ipynb #d619dc4e
 def say(message: str) -> None:
@@ -58,11 +109,14 @@ def say(message: str) -> None:
 def step(
     what: str,  # What is being done, in a few words
     seconds: dict[str, float] | None = None,  # Where its wall time is added, under `what`
-) -> Iterator[None]:
+    stage: str = "",  # Its name in the log; unnamed: it has no line there
+) -> Iterator[dict[str, Any]]:  # For what the log shall say that it counted
     "Say what begins; when it ends, how long it took."
     say(f"▸ {what}")
     start = time.perf_counter()
-    yield
+    line: contextlib.AbstractContextManager[dict[str, Any]] = contextlib.nullcontext({})
+    with stages.stage(stage) if stage else line as counts:
+        yield counts
     took = time.perf_counter() - start
     if seconds is not None:
         seconds[what] = seconds.get(what, 0.0) + took
@@ -132,10 +186,6 @@ def table(
     Console(width=width, highlight=False).print(out)
 
 # %% ../nbs/api/01_console.ipynb #f2bd0afc
-class _Terminated(BaseException):
-    "SIGTERM, as an exception."
-
-
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
     "Turn SIGTERM into an exception for a while; only a main thread can."
@@ -144,7 +194,7 @@ def _stoppable() -> Iterator[None]:
         return
 
     def stop(*_):
-        raise _Terminated
+        raise Terminated
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
@@ -165,7 +215,9 @@ def main(
     try:
         with _stoppable():
             config, flags = _config_flag(flags)
-            run(load(command, config, flags, missing_ok=missing_ok, prog=prog))
+            settings = load(command, config, flags, missing_ok=missing_ok, prog=prog)
+            with _logged(settings, prog.rpartition(".")[2]):
+                run(settings)
     except SettingsError as e:
         print(f"{prog}: {e}".replace("\n", "\n  "), file=sys.stderr)
         return exit_code(e)
@@ -175,10 +227,28 @@ def main(
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)
         return 130
-    except _Terminated:
+    except Terminated:
         print(f"{prog}: stopped by SIGTERM", file=sys.stderr)
         return 143
     return 0
+
+
+@contextlib.contextmanager
+def _logged(settings: Settings, command: str) -> Iterator[None]:
+    "The command's first and last line in `operation.log`."
+    file = settings.operation.log
+    start = time.perf_counter()
+    with stages.to_file(file and settings.workspace / file), stages.about(command=command):
+        stages.record("start", version=__version__)
+        code, error = 0, None
+        try:
+            yield
+        except BaseException as e:
+            code, error = exit_code(e), logged(e)
+            raise
+        finally:
+            took = time.perf_counter() - start
+            stages.record("end", OUTCOMES[code], took, exit_code=code, error=error)
 
 
 def _config_flag(flags: list[str]) -> tuple[str, list[str]]:

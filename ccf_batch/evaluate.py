@@ -113,7 +113,9 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
         asked, _ = ask(s, path, since, before, names, asked)
     add_scores(asked, files)
     batch = asked.batch
-    with step("Fitting the baselines on the newest bundle's training rows"):
+    with step(
+        "Fitting the baselines on the newest bundle's training rows", stage="fitting_baselines"
+    ):
         then = trained_on(s, newest)
         train = then.examples("train")
         if newest.settings.train.refit:  # then its encoder has seen validation rows as well
@@ -128,7 +130,7 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
         warm = batch.not_cold == 1
     user = np.unique(batch.user_id.to_numpy(zero_copy_only=False), return_inverse=True)[1]
     bases = [*others, *(names[1] for names in named)]
-    with step("Measuring, with intervals"):
+    with step("Measuring, with intervals", stage="measuring"):
         margins = _in_table_order(asked.margins, others, set(files))
         results = measure(
             margins,
@@ -141,7 +143,8 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
         )
     about = {"since": since, "before": newest.settings.cutoff(before)}
     results = [about | {"bundle": None} | r | asked.costs.get(r["model"], {}) for r in results]
-    with step(f"Counting how many of the likes of the {s.days} days after are candidates"):
+    what = f"Counting how many of the likes of the {s.days} days after are candidates"
+    with step(what, stage="counting_candidates"):
         first = day_of(since, newest.settings)
         con = then.con
         night = newest.settings.model_copy(update={"paths": s.paths, "candidates": s.candidates})
@@ -182,7 +185,7 @@ def _run_published(s: Command, date: dt.date) -> list[dict[str, Any]]:
     from ccf_batch import published
     from ccf_batch.database import connect
 
-    with step(f"Holding the list of {date} against what came after"):
+    with step(f"Holding the list of {date} against what came after", stage="measuring"):
         con = connect(memory_limit=s.score.memory_limit, threads=s.score.threads)
         found = published.outcome(con, s, date, s.days)
     shown = [*published.sheets(found), published.recall_sheet(found.recall, date, s.days)]

@@ -432,13 +432,13 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
         work / "ingest.duckdb", settings.score.memory_limit, settings.score.threads
     ) as con:
         reader = Reader(con, settings, data.integers)
-        with step(f"Reading {data.name}"):
+        with step(f"Reading {data.name}", stage="reading"):
             _judge(reader, data)
             counts = _limit(con, settings, work / "rejects")
         if new_file:
             has = [name for (name,) in sql(con, "ingest/attribute_names").fetchall()]
             settings = _first_settings(settings, data, has)
-        with step(f"Writing {settings.lake}"):
+        with step(f"Writing {settings.lake}", stage="writing"):
             _write(reader, data, work / "lake")
             _keep_candidates(settings.lake, work / "lake")
             _check_staged(settings, (work / "lake").absolute())

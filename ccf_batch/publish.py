@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import disk
+from . import disk, stages
 from .console import InputError, say
 from .settings import Settings
 
@@ -421,11 +421,13 @@ def publish(
         "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "shards": done,
     }
-    disk.write(run.output / "_manifest.json", _json(manifest))
-    if disk.swap_in(run.output, run.final, run.allow_gap):
-        run._set_aside()
-    else:
-        disk.remove(run.folder)
+    with stages.stage("publishing") as counted:
+        counted.update(rows=manifest["rows"], bytes=sum(shard["bytes"] for shard in done))
+        disk.write(run.output / "_manifest.json", _json(manifest))
+        if disk.swap_in(run.output, run.final, run.allow_gap):
+            run._set_aside()
+        else:
+            disk.remove(run.folder)
     return manifest
 
 

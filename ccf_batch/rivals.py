@@ -148,11 +148,15 @@ def _check(con, file: Path, whole: dict[str, bool]) -> None:
         if whole.get(name):
             wanted = "a whole number, as in the lake"
         more = f" ({n - 1:,} more rows like that)" if n > 1 else ""
-        raise InputError(f"{file}: row {row}: {name} is {value!r}, and should be {wanted}{more}")
+        raise InputError(
+            f"{file}: row {row}: {name} is {value!r}, and should be {wanted}{more}",
+            logged=f"{file}: row {row}: {name} should be {wanted}{more}",
+        )
     if conflict := run(con, "evaluate/score_conflicts").fetchone():
         user, item, low, high, n = conflict
         more = f" ({n - 1:,} more pairs like that)" if n > 1 else ""
         raise InputError(
             f"{file}: user_id {user!r} and item_id {item!r} have the scores {low} and {high}; "
-            f"keep one row a pair{more}"
+            f"keep one row a pair{more}",
+            logged=f"{file}: a pair has the scores {low} and {high}; keep one row a pair{more}",
         )

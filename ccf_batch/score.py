@@ -18,11 +18,23 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from . import backfill, checks, cost, disk, engines, output_checks, publish, tables
+from ccf_batch import (
+    backfill,
+    checks,
+    cost,
+    disk,
+    engines,
+    monitor,
+    output_checks,
+    publish,
+    stages,
+    tables,
+)
 from .admission import already_published, check_bundle
 from .console import InputError, NothingToDo, main, progress, say, step, table
 from .database import connect
@@ -40,7 +52,7 @@ class ScoreCommand(Settings):
     model_config = SettingsConfigDict(cli_shortcuts={"score.engine": "engine"})
 
     date: dt.date | None = None
-    """Rank as of the beginning of this date. Unset: the day after the last event."""
+    """Rank as of the beginning of this date, or of `today` in domain.zone. Unset: the day after the last event."""
     dates: str | None = None
     """Many dates, `A..B`, each on its own: one that fails does not stop the rest."""
     bundle: Path | None = None
@@ -55,6 +67,13 @@ class ScoreCommand(Settings):
     """auto: go on from the finished shards of a run that was stopped; never: start over."""
     show_users: int = Field(default=3, ge=0)
     """Users whose five best items are printed at the end."""
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _today(cls, date: Any, info: ValidationInfo) -> Any:
+        if date != "today" or "domain" not in info.data:
+            return date
+        return dt.datetime.now(ZoneInfo(info.data["domain"].zone)).date()
 
     @field_validator("dates")
     @classmethod
@@ -279,15 +298,17 @@ def run(
     s: ScoreCommand,
 ) -> dict[str, Any] | None:  # The manifest; None for a dry run or several dates
     "Score a date, or several. Raises `InputError`, and `NothingToDo` where there is no user or no row."
-    if s.dates is None:
-        return _run(s)
-    if s.date is not None:
-        raise InputError("say either --date or --dates")
-    here = {"dates": None, "show_users": 0}
-    backfill.each(
-        backfill.span(s.dates), lambda date: _run(s.model_copy(update={**here, "date": date}))
-    )
-    return None
+    with monitor.watched(s, trial=s.dry_run or s.limit_users is not None) as report:
+        if s.dates is None:
+            return report(_run(s))
+        if s.date is not None:
+            raise InputError("say either --date or --dates")
+        here = {"dates": None, "show_users": 0}
+        backfill.each(
+            backfill.span(s.dates),
+            lambda date: report(_run(s.model_copy(update={**here, "date": date}))),
+        )
+        return None
 
 
 def _run(s: ScoreCommand) -> dict[str, Any] | None:
@@ -299,6 +320,7 @@ def _run(s: ScoreCommand) -> dict[str, Any] | None:
     choice = engines.choose(s)
     tables.check(s)
     date = s.date or _next_date(s)
+    stages.note(date=date.isoformat())
     path = s.bundle or bundle.newest(s, date)
     about = bundle.read(path)
     check_bundle(path, about, s, date)
@@ -306,6 +328,7 @@ def _run(s: ScoreCommand) -> dict[str, Any] | None:
     inputs = tables.fingerprint(s)
     made_of = publish.fingerprint(date, inputs, about["id"], s, s.limit_users)
     made_of["versions"] |= choice.versions
+    stages.note(run_id=publish.run_id(made_of))
     if s.dry_run:
         _dry_run(s, date, path, choice)
         return None
@@ -360,8 +383,10 @@ def _night(
 
     con = connect(work / "assemble.duckdb", s.score.memory_limit, s.score.threads)
     assembly = Assembly(con, s, date)
-    with step(f"Histories and candidates as of {date}"), clock(seconds, "preparing"):
+    what = f"Histories and candidates as of {date}"
+    with step(what, stage="preparing") as counted, clock(seconds, "preparing"):
         prepared = assembly.prepare(s.limit_users)
+        counted.update(prepared)
     if not prepared["users"] or not prepared["pairs"]:
         raise NothingToDo(
             f"{s.lake}: there is nobody to score on {date}: no user has a history before it or "
@@ -369,7 +394,7 @@ def _night(
         )
     with clock(seconds, "checks"):
         findings = checks.verdict(checks.of_input(assembly, prepared), s)
-    with step(f"Bundle {path.name}"), clock(seconds, "loading"):
+    with step(f"Bundle {path.name}", stage="loading"), clock(seconds, "loading"):
         loaded = bundle.load(path, s.workspace)
         use_threads(s.score.threads, loaded.model.lm.parameters())
         scorer = engines.scorer(choice, loaded.model, loaded.id, s)
@@ -403,7 +428,8 @@ def _score(
         if expected is not None:
             say(f"  should take about {duration(expected)}")
             expected = round(time.perf_counter() - start + expected, 3)
-        with step(f"{prepared['pairs']:,} pairs of {prepared['users']:,} users in {shards} shards"):
+        what = f"{prepared['pairs']:,} pairs of {prepared['users']:,} users in {shards} shards"
+        with step(what, stage="shards") as counted, _logged(run, counted):
             with contextlib.closing(night), progress("pairs", prepared["pairs"], "pair") as bar:
                 score_shards(night, run, bar)
         done = run.done.values()
@@ -448,6 +474,21 @@ def _score(
     )
     show_night(manifest, run.final, attempt_s)
     return manifest
+
+
+@contextlib.contextmanager
+def _logged(run: publish.Run, counted: dict[str, Any]) -> Iterator[None]:
+    "What this attempt's shards took and counted, for the log: also where it is stopped among them."
+    outcome = "unfinished"
+    try:
+        yield
+        outcome = "ok"
+    finally:
+        done = [shard for shard in run.done.values() if shard["attempt"] == run.attempts]
+        for stage, s in total(shard["seconds"] for shard in done).items():
+            stages.record(stage, outcome, s)
+        counted.update(shards=len(done), shards_before=len(run.done) - len(done))
+        counted.update(total(shard["counts"] for shard in done))
 
 
 def _price(s: Settings, seconds: float, pairs: float) -> float | None:

@@ -20,7 +20,7 @@ from pydantic_settings import SettingsError as FlagError
 
 # %% auto #0
 __all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
-           'Score', 'Rules', 'Checks', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
+           'Score', 'Rules', 'Checks', 'Operation', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
 
 # %% ../nbs/api/00_settings.ipynb #a87defdb
 class Group(BaseModel):
@@ -271,6 +271,22 @@ class Checks(Group):
     max_new_tops: float = Field(default=1, ge=0, le=1)
     """Share of the users in both dates whose first item is another one than before."""
 
+
+class Operation(Group):
+    "What those who watch over the nights are told; nothing that is made depends on it."
+
+    log: Path | None = None
+    """File to which each command adds a line of JSON a stage, without user ids. Unset: none."""
+    metrics: Path | None = None
+    """File that `score` leaves for a Prometheus node exporter; its name ends in `.prom`. Unset: none."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _collected(cls, metrics: Path | None) -> Path | None:
+        if metrics is not None and metrics.suffix != ".prom":
+            raise ValueError("must end in .prom; a node exporter reads no other file")
+        return metrics
+
 # %% ../nbs/api/00_settings.ipynb #1de7c194
 class Settings(BaseSettings):
     "Everything that `ccf.toml` may say."
@@ -300,6 +316,7 @@ class Settings(BaseSettings):
     score: Score = Score()
     rules: Rules = Rules()
     checks: Checks = Checks()
+    operation: Operation = Operation()
 
     _workspace: Path = PrivateAttr(default=Path("."))
     _file: Path | None = PrivateAttr(default=None)
@@ -340,9 +357,17 @@ class Settings(BaseSettings):
         local = dt.datetime(date.year, date.month, date.day, tzinfo=ZoneInfo(self.domain.zone))
         return local.astimezone(dt.UTC).replace(tzinfo=None)
 
+    def date_after(self, instant: dt.datetime) -> dt.date:
+        "The first date whose cut-off is after an instant (naive UTC): what happened then is known."
+        local = instant.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(self.domain.zone))
+        date = local.date() + dt.timedelta(days=1)
+        while self.cutoff(date) <= instant:  # clocks went back over midnight
+            date += dt.timedelta(days=1)
+        return date
+
     def saved(self) -> dict[str, Any]:
-        "The tree as plain JSON values, as manifests and bundles keep it (without a command's own flags)."
-        return self.model_dump(mode="json", include=set(Settings.model_fields))
+        "What is made depends on this: the tree, without `operation` and a command's own flags, as JSON values."
+        return self.model_dump(mode="json", include=set(Settings.model_fields) - {"operation"})
 
     @classmethod
     def settings_customise_sources(cls, settings_cls, init_settings, **_):

@@ -119,7 +119,7 @@ def trainer(
     from ccf_batch.model import rows_of, untrained
 
     cf, user_ids, without = encoded
-    with step(f"Preparing the language model {s.model.base}"):
+    with step(f"Preparing the language model {s.model.base}", stage="preparing_lm"):
         lm = language_model(catalogue, s)
         use_threads(s.score.threads, lm.parameters())
         say(f"  {lm.parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
@@ -159,22 +159,25 @@ def fitted(
     from ccf_batch.database import connect
 
     seconds: dict[str, float] = {}
-    with step("Reading examples"):
+    with step("Reading examples", stage="reading_examples"):
         assembly = Assembly(connect(":memory:", s.score.memory_limit, s.score.threads), s, s.date)
         catalogue = assembly.catalogue()
         train = checked(assembly, "train", s)
         valid = checked(assembly, "valid", s)
-    with step(f"Fitting the CF encoder {encoder_name(s)}, {s.cf.out_of_fold}", seconds):
+    what = f"Fitting the CF encoder {encoder_name(s)}, {s.cf.out_of_fold}"
+    with step(what, seconds, stage="fitting_encoder"):
         encoded = encoder(train, catalogue, s, valid)
     state_of = fingerprint(s, assembly.cutoff)
     parts = catalogue, train, valid, assembly.cutoff, encoded
     ready = trainer(s, *parts, state_file(s), state_of)
-    with step("Training"):
+    with step("Training", stage="training"):
         log = ready.run(s.resume)
     metrics = summary(log) | {"trained_parameters": ready.trained_parameters}
     model = ready.model
     if s.train.refit:
-        with step("Fitting the CF encoder on validation rows as well", seconds):
+        with step(
+            "Fitting the CF encoder on validation rows as well", seconds, "refitting_encoder"
+        ):
             model = refitted(model, train, valid, catalogue)
     took = sum(seconds.values()) + sum(row["seconds"] for row in log)  # earlier attempts, too
     return model, assembly.date, metrics, took
@@ -268,7 +271,7 @@ def run(
     with disk.lock(s.bundles / ".lock", "a training"), deterministic():
         tables.check(s)
         model, date, metrics, seconds = fitted(s)
-        with step("Writing the bundle"):
+        with step("Writing the bundle", stage="writing_bundle"):
             path = bundle.save(model, metrics, round(seconds, 1))
         state_file(s).unlink()
     say(f"  {path}")

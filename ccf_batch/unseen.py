@@ -34,8 +34,7 @@ def day_of(
     settings: Settings,  # `domain.zone`
 ) -> dt.date:
     "The first date whose cut-off is at or after an instant."
-    local = until.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(settings.domain.zone)).date()
-    return local if settings.cutoff(local) >= until else local + dt.timedelta(days=1)
+    return settings.date_after(until - dt.timedelta(microseconds=1))
 
 # %% ../nbs/api/21_unseen.ipynb #c2b22c8e
 def earlier(
@@ -151,7 +150,7 @@ def ask(
 
     bundle = bundles.load(path, s.workspace)
     use_threads(s.score.threads, bundle.model.lm.parameters())
-    with step(f"Reading labelled rows from {since} UTC on, before {before}"):
+    with step(f"Reading labelled rows from {since} UTC on, before {before}", stage="reading_rows"):
         now = _assembly(s, bundle.settings, before)
         batch, catalogue = now.examples_after(since), now.catalogue()
     if not len(batch.candidate):
@@ -161,7 +160,7 @@ def ask(
         )
     asked = asked or Asked(batch, catalogue, {}, {}, set(), [])
     start = time.perf_counter()
-    with step(f"Scoring {len(batch.candidate):,} rows with bundle {bundle.id}"):
+    with step(f"Scoring {len(batch.candidate):,} rows with bundle {bundle.id}", stage="scoring"):
         found, engine = model_margins(bundle, catalogue, batch, s.score.token_budget)
     took = time.perf_counter() - start
     try:
@@ -197,7 +196,7 @@ def add_scores(
     user_id = batch.user_id.take(batch.group_of)
     item_id = asked.catalogue.item_id.take(batch.candidate)
     for name, file in files.items():
-        with step(f"Reading scores of {name}"):
+        with step(f"Reading scores of {name}", stage="reading_scores"):
             found = rivals.read(file, user_id, item_id)
         asked.margins[name] = found.margin
         if not found.probabilities:
