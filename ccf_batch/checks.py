@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import stages
 from .console import CheckFailed, say
 from .database import arrow
 from .settings import Settings
@@ -80,12 +81,20 @@ def verdict(
 ) -> list[Finding]:  # The same
     "Say which checks failed; raises `CheckFailed` unless the settings only warn."
     failed = [f for f in findings if not f.ok]
-    if failed and s.checks.on_failure == "stop":
+    stops = bool(failed) and s.checks.on_failure == "stop"
+    stages.record(
+        "checks",
+        "failed" if stops else "warned" if failed else "ok",
+        checks={f.check: f.value for f in findings if f.value is not None},
+        failed=[f.check for f in failed],
+    )
+    if stops:
         move = "move the limit where it is wrong, or " if any(f.setting for f in failed) else ""
         raise CheckFailed(
             f"{lost}, {len(failed)} of {len(findings)} checks failed:\n  "
             + "\n  ".join(map(str, failed))
-            + f"\n  {move}{onward} --checks.on-failure warn"
+            + f"\n  {move}{onward} --checks.on-failure warn",
+            findings=[f.as_json() for f in findings],
         )
     for finding in failed:
         say(f"  warning: {finding}")

@@ -16,11 +16,12 @@ from typing import Any
 
 from . import disk
 from .console import CheckFailed, InputError, exit_code
+from .output_checks import date_before
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['Samples', 'OF_ANY', 'OF_CHECKED', 'OF_SUCCESS', 'PREFIX', 'LABELS', 'Report', 'of_success', 'of_checks', 'newest',
-           'text', 'read', 'watched']
+__all__ = ['Samples', 'OF_ANY', 'OF_CHECKED', 'OF_SUCCESS', 'PREFIX', 'LABELS', 'Report', 'of_success', 'of_checks', 'text',
+           'read', 'watched']
 
 # %% ../nbs/api/19_monitor.ipynb #c8a2a65c
 Samples = dict[str, list[tuple[dict[str, str], float]]]  # Labels and value, by name
@@ -84,15 +85,6 @@ def of_checks(
         f"check_{what}": [({"check": f["check"]}, f[what]) for f in findings if f[what] is not None]
         for what in ("value", "limit")
     }
-
-
-def newest(settings: Settings) -> dt.date | None:
-    "The newest published date."
-    dates = []
-    for folder in settings.ranked.glob("date=*"):
-        with contextlib.suppress(ValueError):
-            dates.append(dt.date.fromisoformat(folder.name.removeprefix("date=")))
-    return max(dates, default=None)
 
 # %% ../nbs/api/19_monitor.ipynb #6c3cd5e8
 PREFIX = "ccf_batch_"
@@ -174,13 +166,15 @@ def watched(
             "run_seconds": round(took, 3),
             "failed_checks": sum(not f["ok"] for f in findings),
         }
-        if date := newest(s):
+        if date := date_before(s.ranked, dt.date.max):
             cutoff = s.cutoff(date).replace(tzinfo=dt.UTC)
             told["newest_date_timestamp_seconds"] = cutoff.timestamp()
         samples = {name: found for name, found in read(file).items() if name not in OF_ANY}
         samples |= {name: [({}, value)] for name, value in told.items()}
-        if findings:
-            samples |= of_checks(findings)
+        measured = {f["check"] for f in findings}
+        for name, new in of_checks(findings).items():
+            old = [x for x in samples.get(name, []) if x[0]["check"] not in measured]
+            samples[name] = old + new
         if code == 0 and manifests:
             samples = {name: x for name, x in samples.items() if name not in OF_SUCCESS}
             samples |= of_success(manifests[-1], s)

@@ -83,8 +83,8 @@ def test_a_line_for_each_stage(ws):
     assert command(ws) == 0
     found = lines(ws)
     assert [line["stage"] for line in found] == [
-        *("start", "preparing", "loading", "assembling", "scoring", "rules", "writing"),
-        *("shards", "publishing", "end"),
+        *("start", "checks", "preparing", "checks", "loading", "assembling", "scoring", "rules"),
+        *("writing", "shards", "checks", "publishing", "end"),
     ]
     assert all(line["command"] == "score" and line["outcome"] == "ok" for line in found)
     assert len({line["pid"] for line in found}) == 1
@@ -92,7 +92,9 @@ def test_a_line_for_each_stage(ws):
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]{12}\+00:00", line["ts"]) for line in found)
     assert all(line["date"] == NIGHT for line in found[1:])
     manifest = json.loads((ws / f"ranked/date={NIGHT}/_manifest.json").read_bytes())
-    assert all(line["run_id"] == manifest["run_id"] for line in found[1:])
+    assert all(line["run_id"] == manifest["run_id"] for line in found[2:])
+    checked = [name for line in found for name in line.get("checks", ())]
+    assert checked == [c["check"] for c in manifest["checks"] if c["value"] is not None]
     by_stage = {line["stage"]: line for line in found}
     assert by_stage["shards"]["counts"]["pairs"] == manifest["counts"]["pairs"]
     assert by_stage["shards"]["counts"]["shards"] == len(manifest["shards"])
@@ -179,7 +181,7 @@ def test_each_date_says_its_own(ws, monkeypatch):
     start, *found, end = lines(ws)
     assert "date" not in start and "date" not in end and end["exit_code"] == 1
     assert {line["date"] for line in found} == {"2025-06-29", "2025-06-30", NIGHT}
-    assert len({line["run_id"] for line in found}) == 3
+    assert len({line["run_id"] for line in found if "run_id" in line}) == 3
     dates = {line["date"]: line for line in found if line["stage"] == "date"}
     assert [dates[d]["outcome"] for d in sorted(dates)] == ["ok", "bug", "ok"]
     assert dates["2025-06-30"]["error"].startswith("KeyError at ")
@@ -250,6 +252,23 @@ def test_the_numbers_of_a_night(ws):
     # a node exporter refuses times in the file, and reads nothing that is left beside it
     assert not [s for family in openmetrics(text) for s in family.samples if s.timestamp]
     assert [p.name for p in ws.glob("*.prom*")] == ["ccf_batch.prom"]
+
+
+def test_a_failed_check_is_told_with_its_numbers(ws):
+    assert command(ws, "--score.max-bundle-age", "30") == 4
+    _start, checks, end = lines(ws)
+    assert (checks["outcome"], checks["failed"]) == ("failed", ["bundle_age"])
+    assert checks["checks"]["bundle_age"] > 20_000 and "1 of 1 checks failed" in end["error"]
+    assert numbers(ws)["failed_checks"] == 1 and "users" not in numbers(ws)
+    told = monitor.read(ws / "ccf_batch.prom")
+    assert told["check_limit"] == [({"check": "bundle_age"}, 30)]
+    flags = ["--score.max-bundle-age", "30", "--checks.on-failure", "warn"]
+    assert command(ws, *flags) == 0
+    assert numbers(ws)["failed_checks"] == 1 and numbers(ws)["users"] > 0
+    told = monitor.read(ws / "ccf_batch.prom")
+    assert {labels["check"] for labels, _ in told["check_value"]} > {"bundle_age", "stale_days"}
+    warned = [line for line in lines(ws) if line["outcome"] == "warned"]
+    assert [line["failed"] for line in warned] == [["bundle_age"]]
 
 
 def test_a_failed_night_keeps_what_the_last_good_one_told(ws):
