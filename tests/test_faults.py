@@ -22,5 +22,7 @@ def test_nothing_is_lost_at_any_step(scene):
     tried = dict.fromkeys(kinds, 0)
     for _, fault, count in found["tried"]:
         tried[fault] += count
-    assert min(tried.values()) >= 3 and found["steps"] >= 30, tried
+    # a step that writes is one call of the seam, whatever it writes: an ingest has few
+    assert min(tried.values()) >= 1 and found["steps"] >= 30, tried
+    assert all(tried[kind] == found["steps"] for kind in ("error", "kill") if kind in kinds)
     assert found["saw_old"] and found["saw_new"]
