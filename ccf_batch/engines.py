@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .console import InputError
+from .publish import read_json
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer']
+__all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer', 'orphans']
 
 # %% ../nbs/api/16_engines.ipynb #634771d1
 FASTER = "1.1 to 2.2 times"  # packed against vLLM: benchmarks/results/injection.json
@@ -76,5 +77,18 @@ def scorer(
         return functools.partial(Scorer, model)
     from ccf_batch.vllm_engine import ServedScorer
 
-    folder = settings.bundles / ".serving" / key
-    return functools.partial(ServedScorer, model, folder=folder, key=key)
+    return functools.partial(ServedScorer, model, folder=_served(settings) / key, key=key)
+
+
+def _served(settings: Settings) -> Path:
+    return settings.bundles / ".serving"
+
+
+def orphans(settings: Settings) -> list[Path]:
+    "Folders of serving checkpoints whose bundle is gone from `paths.bundles`."
+    made = {
+        read_json(about).get("id")
+        for folder in settings.bundles.glob("[!.]*")
+        for about in folder.glob("bundle.json")
+    }
+    return sorted(p for p in _served(settings).glob("[!.]*") if p.name not in made)

@@ -15,14 +15,15 @@ from typing import Any, Literal
 
 from pydantic_settings import CliPositionalArg
 
-from . import disk, publish
+from . import disk, engines, publish
 from .checks import number
 from .console import CheckFailed, InputError, NothingToDo, main, say, table
 from .settings import Settings
 from .summary import duration
 
 # %% auto #0
-__all__ = ['Found', 'found', 'show_list', 'pick', 'show', 'faults', 'verify', 'age', 'prune', 'RunsCommand', 'run']
+__all__ = ['Found', 'found', 'show_list', 'pick', 'show', 'faults', 'verify', 'age', 'prune', 'prune_served', 'RunsCommand',
+           'run']
 
 # %% ../nbs/api/22_runs.ipynb #f2116065
 @dataclass(frozen=True)
@@ -286,6 +287,15 @@ def prune(
         removed.append(run)
     return removed
 
+
+def prune_served(s: Settings, older_than: float, dry_run: bool = False) -> list[Path]:
+    "Remove old serving checkpoints of bundles that are gone."
+    old = [p for p in engines.orphans(s) if time.time() - p.stat().st_mtime >= older_than]
+    for folder in old:
+        if not dry_run:
+            disk.remove(folder)
+    return old
+
 # %% ../nbs/api/22_runs.ipynb #4d7b158a
 class RunsCommand(Settings):
     """List runs; show one, verify a published date, or remove old ones.
@@ -313,9 +323,11 @@ def run(s: RunsCommand) -> None:
         if not s.older_than:
             raise InputError("prune needs an age, as in: runs prune --older-than 14d")
         gone = prune(s, age(s.older_than), s.published, s.dry_run)
+        would = "would remove" if s.dry_run else "removed"
         for what in gone:
-            would = "would remove" if s.dry_run else "removed"
             say(f"  {would} {what.state} run {what.run_id} of {what.date} ({what.folder})")
+        for folder in prune_served(s, age(s.older_than), s.dry_run):
+            say(f"  {would} {folder}, made to serve a bundle that is gone")
         say(f"{len(gone)} runs {'would go' if s.dry_run else 'removed'}")
     elif s.action == "verify":
         try:

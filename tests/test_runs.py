@@ -156,6 +156,21 @@ def test_prune_of_what_is_published_keeps_the_newest_date(ws, capsys):
     assert [p.name for p in (ws / "ranked").glob("date=*")] == ["date=2026-07-03"]
 
 
+def test_prune_takes_the_serving_checkpoints_of_bundles_that_are_gone(ws, capsys):
+    served = ws / "bundles/.serving"
+    for key in ("here", "gone", "young"):
+        (served / key).mkdir(parents=True)
+    (ws / "bundles/b1").mkdir()
+    (ws / "bundles/b1/bundle.json").write_text('{"id": "here"}')
+    age(ws, 20)
+    os.utime(served / "young")
+    assert command(ws, "prune", "--older-than", "14d", "--dry-run") == 0
+    assert len(list(served.iterdir())) == 3
+    assert command(ws, "prune", "--older-than", "14d") == 0
+    assert sorted(p.name for p in served.iterdir()) == ["here", "young"]
+    assert f"removed {served / 'gone'}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("flag", ["0d", "23h", "14", "-3d", "14d; rm"])
 def test_prune_has_an_age_guard(ws, capsys, flag):
     assert command(ws, "prune", f"--older-than={flag}") == 2
