@@ -22,7 +22,8 @@ prefix of P tokens and suffixes of S.
 
 **FLOP utilisation.** Two for each weight of the layers' matrices and each computed token, four for
 each dimension of each head for each pair of a computed token and one that it attends to; nothing for
-embeddings and head, nothing for padding. Divided by the seconds, and by the best matrix product of
+embeddings and head, nothing for padding; of the last layer, where an engine computes it for the last
+token of each pair alone, no more than that and everybody's keys and values. Divided by the seconds, and by the best matrix product of
 as many rows as the token budget, in the same dtype, of the same turn: the best of the model's own
 matrices and of square ones of 2,048.
 
@@ -131,6 +132,7 @@ class Shape:
 
 ALL = Shape(150, 25, 20, tuple(ENGINES))
 OTHERS = Shape(120, 180, 10)  # the shape that others publish
+NIGHT = Shape(120, 10, 100)  # about what a night of ours has, titles of ten items in the prefix
 PLAN = [  # model, dtype, shapes
     (
         "4 layers of 256",
@@ -141,6 +143,7 @@ PLAN = [  # model, dtype, shapes
             Shape(64, 25, 20),
             Shape(500, 25, 20, ("padded", "cached", "packed", "vllm", "embeds")),
             OTHERS,
+            NIGHT,
         ],
     ),
     ("4 layers of 1024", "float32", [ALL, Shape(150, 25, 100), Shape(150, 25, 5), OTHERS]),
@@ -498,6 +501,7 @@ class Size:
     "What of a model decides how much it computes."
 
     weights: int  # Of its layers' matrices
+    ends: int  # Those of the last layer, but for keys and values
     width: int  # Heads times their dimension, of all layers together
     parameters: int
     hidden: int
@@ -510,8 +514,14 @@ class Size:
         heads = config.num_attention_heads
         each = getattr(config, "head_dim", None) or config.hidden_size // heads
         layers = config.num_hidden_layers
+        last = dict(lm.decoder.layers[-1].named_parameters())
         return cls(
             weights=sum(w.numel() for w in lm.decoder.layers.parameters() if w.ndim == 2),
+            ends=sum(
+                w.numel()
+                for name, w in last.items()
+                if w.ndim == 2 and not name.endswith(("k_proj.weight", "v_proj.weight"))
+            ),
             width=heads * each * layers,
             parameters=lm.parameters(),
             hidden=lm.hidden,
@@ -519,9 +529,11 @@ class Size:
             vocabulary=lm.vocab_rows,
         )
 
-    def flops(self, tokens: int, attended: int) -> float:
-        "Of so many computed tokens, which attend to so many in all."
-        return 2.0 * self.weights * tokens + 4.0 * self.width * attended
+    def flops(self, tokens: int, attended: int, ends: tuple[int, int] | None = None) -> float:
+        "Of so many computed tokens, which attend to so many in all; of the last layer only `ends`."
+        ends = ends or (tokens, attended)
+        products = self.weights * tokens - self.ends * (tokens - ends[0])
+        return 2.0 * products + 4.0 * self.width * (attended - (attended - ends[1]) / self.layers)
 
 
 def attended(engine: str, shape: Shape, users: int, pairs: int, tokens: int) -> int:
@@ -710,7 +722,8 @@ def row(model, dtype, shape, engine, seen, products, batch, start_s, size) -> di
     used, differences = [], [0.0]
     for (seconds, tokens, *_, pairs), best in zip(runs, products, strict=False):
         users = len(np.unique(pairs // n))
-        flops = size.flops(tokens, attended(engine, shape, users, len(pairs), tokens))
+        ends = (len(pairs), len(pairs) * (P + S)) if engine == "packed" else None
+        flops = size.flops(tokens, attended(engine, shape, users, len(pairs), tokens), ends)
         used.append(flops / seconds / best)
     for mine, theirs in zip(runs, seen["padded"], strict=False):
         _, i, j = np.intersect1d(mine[-1], theirs[-1], return_indices=True)
@@ -747,6 +760,7 @@ def row(model, dtype, shape, engine, seen, products, batch, start_s, size) -> di
         "peak_gpu_mb": round(max(gpu)) if gpu else None,
         "start_s": round(start_s, 1),
         "weights": size.weights,
+        "ends": size.ends if ends else 0,  # those that only the last token of a pair meets
         "width": size.width,
     }
     print(json.dumps(found), flush=True)

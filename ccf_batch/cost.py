@@ -60,6 +60,7 @@ class Size:
     weights: float = 1.0  # Of its layers' matrices
     width: float = 1.0  # Heads times their dimension, of all layers together
     layers: float = 1.0
+    ends: float = 0.0  # Of the weights, those that only the last token of a pair meets
 
 
 ONE = Size()
@@ -76,7 +77,7 @@ def features(
             calls * size.layers,
             work.users,
             work.pairs,
-            size.weights * work.tokens,
+            size.weights * work.tokens - size.ends * (work.tokens - work.pairs),
             size.width * work.tokens,
             size.width * work.attended,
         ],

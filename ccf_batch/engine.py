@@ -5,247 +5,19 @@
 # %% ../nbs/api/12_engine.ipynb #1fbf1f1c
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .attention import Places, ends_only, layout_of, packed_attention
 from .console import InputError
 from .lm import LM
 from .prompt import Groups, Suffixes, offsets_of, spans
 
 # %% auto #0
-__all__ = ['PACKED', 'TOLERANCE', 'Layout', 'layout_of', 'prefix_attention', 'suffix_attention', 'attend', 'packed_margins',
-           'probe', 'full_prompts', 'Engine', 'packs', 'PackedEngine']
-
-# %% ../nbs/api/12_engine.ipynb #52020dc3
-@dataclass(frozen=True)
-class Layout:
-    "Where each token of a pack stands in the rectangles that attention works on."
-
-    ids: np.ndarray  # int64 [T] prefixes, then suffixes
-    position: np.ndarray  # int64 [T] in its own prompt
-    last: np.ndarray  # int64 [C] the token that the answer follows
-    prefix_GP: np.ndarray  # int64 token at each place; padding repeats token 0
-    hidden_GP: np.ndarray  # bool; True where there is padding
-    suffix_NKL: np.ndarray  # int64 token at each place; padding repeats token 0
-    group_N: np.ndarray  # int64 group of each tile
-    place_T: np.ndarray  # int64 [T] place of each token, counted through [G, P], then [N, K, L]
-
-
-def _tile_size(counts_G: np.ndarray, longest: int, prefix: int) -> int:
-    "Candidates a tile that make the least padding and the fewest copies of prefixes."
-    sizes = 2 ** np.arange(int(counts_G.max() - 1).bit_length() + 1)
-    cost = [int((-(-counts_G // k)).sum()) * (int(k) * longest + prefix) for k in sizes]
-    best = int(sizes[int(np.argmin(cost))])
-    return min(best, int(counts_G.max()))
-
-
-def _grid(starts: np.ndarray, lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    "Ragged rows as a rectangle of positions, 0 where padded; and where it is padded."
-    column = np.arange(width)
-    padded = column >= lengths[:, None]
-    return np.where(padded, 0, starts[:, None] + column), padded
-
-
-def layout_of(
-    groups: Groups,
-    suffixes: Suffixes,
-) -> Layout:
-    "The layout of one pack of groups."
-    prefix_G, suffix_C = np.diff(groups.prefix_offsets), suffixes.lengths[groups.candidate]
-    counts_G, group_C = np.diff(groups.candidate_offsets), groups.group_of
-    from_C = offsets_of(suffix_C)
-    suffix_at = spans(suffixes.offsets[groups.candidate], suffix_C)
-    P, T0 = int(prefix_G.max()), len(groups.prefix_ids)
-    L = int(suffix_C.max())
-    K = _tile_size(counts_G, L, P)
-    # tiles of a group follow one another; a candidate's tile and its place in it
-    tiles_G = -(-counts_G // K)
-    rank_C = np.arange(len(group_C)) - groups.candidate_offsets[group_C]
-    slot_C = (offsets_of(tiles_G)[group_C] + rank_C // K) * K + rank_C % K
-    N = int(tiles_G.sum())
-    prefix_GP, hidden_GP = _grid(groups.prefix_offsets[:-1], prefix_G, P)
-    suffix_CL, _ = _grid(T0 + from_C[:-1], suffix_C, L)
-    suffix_NKL = np.zeros((N * K, L), np.int64)
-    suffix_NKL[slot_C] = suffix_CL
-    within_P, within_S = spans(np.zeros_like(prefix_G), prefix_G), spans(0 * suffix_C, suffix_C)
-    place_P = np.repeat(np.arange(len(prefix_G)) * P, prefix_G) + within_P
-    place_S = prefix_GP.size + np.repeat(slot_C * L, suffix_C) + within_S
-    return Layout(
-        ids=np.concatenate([groups.prefix_ids, suffixes.ids[suffix_at]]).astype(np.int64),
-        position=np.concatenate([within_P, np.repeat(prefix_G[group_C], suffix_C) + within_S]),
-        last=T0 + from_C[1:] - 1,
-        prefix_GP=prefix_GP,
-        hidden_GP=hidden_GP,
-        suffix_NKL=suffix_NKL.reshape(N, K, L),
-        group_N=np.repeat(np.arange(len(tiles_G)), tiles_G),
-        place_T=np.concatenate([place_P, place_S]),
-    )
-
-# %% ../nbs/api/12_engine.ipynb #de2571f8
-@dataclass(frozen=True)
-class _Places:
-    "A layout's indices on the device of the model."
-
-    prefix_GP: torch.Tensor
-    bias_GP: torch.Tensor | None  # −inf where padded; None where nothing is
-    suffix_NKL: torch.Tensor
-    group_N: torch.Tensor | None  # None where tile n belongs to group n
-    place_T: torch.Tensor
-    causal_LL: torch.Tensor  # 0 or −inf
-    part: str = "both"  # Which tokens a pass is of: both, prefixes, suffixes
-    kept: dict[int, list[torch.Tensor]] = field(default_factory=dict)  # Keys, values by layer
-
-    def only(self, part: str, prefix_tokens: int) -> _Places:
-        "The same places in a pass of its prefixes alone, or of its suffixes alone."
-        if part == "prefixes":
-            return replace(self, part=part, place_T=self.place_T[:prefix_tokens])
-        place_T = self.place_T[prefix_tokens:] - self.prefix_GP.numel()
-        suffix_NKL = (self.suffix_NKL - prefix_tokens).clamp_min(0)
-        return replace(self, part=part, place_T=place_T, suffix_NKL=suffix_NKL)
-
-    @classmethod
-    def of(cls, layout: Layout, device: torch.device, dtype: torch.dtype) -> _Places:
-        def move(a):
-            return torch.from_numpy(np.ascontiguousarray(a)).to(device)
-
-        G, P = layout.prefix_GP.shape
-        L = layout.suffix_NKL.shape[2]
-        bias = torch.zeros(G, P, dtype=dtype, device=device)
-        causal = torch.full((L, L), -torch.inf, dtype=dtype, device=device).triu_(1)
-        one_tile = np.array_equal(layout.group_N, np.arange(G))
-        return cls(
-            prefix_GP=move(layout.prefix_GP),
-            bias_GP=bias.masked_fill_(move(layout.hidden_GP), -torch.inf)
-            if layout.hidden_GP.any()
-            else None,
-            suffix_NKL=move(layout.suffix_NKL),
-            group_N=None if one_tile else move(layout.group_N),
-            place_T=move(layout.place_T),
-            causal_LL=causal,
-        )
-
-
-def prefix_attention(
-    q_THD: torch.Tensor,  # Queries, rotated to their positions
-    k_TSD: torch.Tensor,  # Keys
-    v_TSD: torch.Tensor,  # Values
-    at: _Places,
-    scaling: float,
-    dropout: float = 0.0,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # [G P, H, E]; keys, values [G, S, P, D or E]
-    "Causal attention in each prefix; and the keys and values that its suffixes will read."
-    H, S, E = q_THD.shape[1], k_TSD.shape[1], v_TSD.shape[2]
-    R, (G, P) = H // S, at.prefix_GP.shape
-    k_GSPD = k_TSD[at.prefix_GP].transpose(1, 2)
-    v_GSPD = v_TSD[at.prefix_GP].transpose(1, 2)
-    out_GHPD = F.scaled_dot_product_attention(
-        q_THD[at.prefix_GP].transpose(1, 2),
-        k_GSPD.repeat_interleave(R, 1) if R > 1 else k_GSPD,
-        v_GSPD.repeat_interleave(R, 1) if R > 1 else v_GSPD,
-        dropout_p=dropout,
-        is_causal=True,
-        scale=scaling,
-    )
-    return out_GHPD.transpose(1, 2).reshape(G * P, H, E), k_GSPD, v_GSPD
-
-
-def suffix_attention(
-    q_THD: torch.Tensor,
-    k_TSD: torch.Tensor,
-    v_TSD: torch.Tensor,
-    k_GSPD: torch.Tensor,  # Of the prefixes
-    v_GSPD: torch.Tensor,
-    at: _Places,
-    scaling: float,
-    dropout: float = 0.0,
-) -> torch.Tensor:  # [N K L, H, E]
-    "Attention of each suffix to its prefix, and to itself up to now."
-    H, S, D = q_THD.shape[1], k_TSD.shape[1], q_THD.shape[2]
-    E, R = v_TSD.shape[2], H // S
-    P, (N, K, L) = at.prefix_GP.shape[1], at.suffix_NKL.shape
-
-    # suffix tokens on their prefix: [N S, K R L, D] x [N S, D, P]
-    q_NKLSRD = q_THD[at.suffix_NKL].view(N, K, L, S, R, D) * scaling
-    q_NSKRLD = q_NKLSRD.permute(0, 3, 1, 4, 2, 5).contiguous()
-    k_NSPD = k_GSPD if at.group_N is None else k_GSPD[at.group_N]
-    v_NSPD = v_GSPD if at.group_N is None else v_GSPD[at.group_N]
-    far = q_NSKRLD.view(N, S, K * R * L, D) @ k_NSPD.transpose(2, 3)
-    if at.bias_GP is not None:
-        bias_GP = at.bias_GP if at.group_N is None else at.bias_GP[at.group_N]
-        far = far + bias_GP[:, None, None, :]
-    # and on their own suffix: [N S K, R L, D] x [N S K, D, L]
-    k_NSKLD = k_TSD[at.suffix_NKL].permute(0, 3, 1, 2, 4)
-    v_NSKLD = v_TSD[at.suffix_NKL].permute(0, 3, 1, 2, 4)
-    near = q_NSKRLD.view(N, S, K, R * L, D) @ k_NSKLD.transpose(3, 4)
-    near = (near.view(N, S, K, R, L, L) + at.causal_LL).view(N, S, K * R * L, L)
-
-    both = torch.cat([far, near], -1)
-    weight = F.softmax(both, -1, dtype=torch.float32).to(q_THD.dtype)
-    if dropout:
-        weight = F.dropout(weight, dropout)
-    far, near = weight.split([P, L], -1)
-    out = far @ v_NSPD + (near.view(N, S, K, R * L, L) @ v_NSKLD).view(N, S, K * R * L, E)
-    return out.view(N, S, K, R, L, E).permute(0, 2, 4, 1, 3, 5).reshape(N * K * L, H, E)
-
-
-def attend(
-    q_THD: torch.Tensor,
-    k_TSD: torch.Tensor,
-    v_TSD: torch.Tensor,
-    at: _Places,
-    scaling: float,
-    dropout: float = 0.0,
-    layer: int = 0,  # Whose keys and values are kept, or were
-) -> torch.Tensor:  # [T, H, D]
-    "Attention of a pack, or of its prefixes or suffixes alone."
-    qkv, how = (q_THD, k_TSD, v_TSD), (at, scaling, dropout)
-    if at.part == "suffixes":
-        return suffix_attention(*qkv, *at.kept[layer], *how)[at.place_T]
-    out_PHD, *keys_values = prefix_attention(*qkv, *how)
-    if at.part == "prefixes":
-        at.kept[layer] = keys_values
-        return out_PHD[at.place_T]
-    return torch.cat([out_PHD, suffix_attention(*qkv, *keys_values, *how)])[at.place_T]
-
-# %% ../nbs/api/12_engine.ipynb #9e8a4529
-PACKED = "ccf_packed"
-
-
-def _packed_attention(
-    module, query, key, value, attention_mask, *, scaling=None, dropout=0.0, packed=None, **other
-):
-    "What `transformers` calls in each layer: [1, heads, T, D] in, [1, T, heads, D] out."
-    if packed is None:
-        raise InputError("this model's layers do not pass arguments on to their attention")
-    odd = sorted(k for k in ("softcap", "s_aux", "position_bias") if other.get(k) is not None)
-    if odd:
-        raise InputError(f"this model's attention has {', '.join(odd)}, which is not supported")
-    q_THD, k_TSD, v_TSD = (x[0].transpose(0, 1) for x in (query, key, value))
-    scaling = q_THD.shape[-1] ** -0.5 if scaling is None else scaling
-    layer = getattr(module, "layer_idx", 0)
-    return attend(q_THD, k_TSD, v_TSD, packed, scaling, dropout, layer)[None], None
-
-
-ALL_ATTENTION_FUNCTIONS.register(PACKED, _packed_attention)
-
-
-@contextlib.contextmanager
-def _attention(model: Any, name: str) -> Iterator[None]:
-    "Another attention for a while."
-    before = model.config._attn_implementation
-    model.set_attn_implementation(name)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
+__all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'PackedEngine']
 
 # %% ../nbs/api/12_engine.ipynb #00cf589b
 def packed_margins(
@@ -260,11 +32,11 @@ def packed_margins(
     assert not groups.rejected.any(), "rejected pairs have no margin; take() the others"
     layout = layout_of(groups, suffixes)
     embeds_Td = _embeddings(lm, layout.ids, user_rows_Bd, item_rows_Id, groups)
-    packed = _Places.of(layout, embeds_Td.device, embeds_Td.dtype)
+    packed = Places.of(layout, embeds_Td.device, embeds_Td.dtype)
     position_T = torch.from_numpy(layout.position).to(embeds_Td.device)
     last_C, T0 = torch.from_numpy(layout.last).to(embeds_Td.device), len(groups.prefix_ids)
 
-    def run(tokens: slice, packed: _Places) -> torch.Tensor:
+    def run(tokens: slice, packed: Places) -> torch.Tensor:
         return lm.decoder(
             inputs_embeds=embeds_Td[None, tokens],
             position_ids=position_T[None, tokens],
@@ -272,8 +44,11 @@ def packed_margins(
             packed=packed,
         ).last_hidden_state[0]
 
-    with _attention(lm.base, PACKED):
-        if frozen_prefix:
+    with packed_attention(lm.base):
+        if not torch.is_grad_enabled():
+            with ends_only(lm.decoder, last_C):
+                hidden_Td = run(slice(None), packed)
+        elif frozen_prefix:
             with torch.no_grad():
                 run(slice(T0), packed.only("prefixes", T0))
             hidden_Td = run(slice(T0, None), packed.only("suffixes", T0))

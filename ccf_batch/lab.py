@@ -37,7 +37,7 @@ MODULES = {  # kind of a method → the modules that decide what it says
     "encoder": CF,
     "reweighted": (*CF, "probes"),
     "mlp": (*CF, "probes", "metrics"),
-    "model": (*CF, "prompt", "fusion", "lm", "engine", "model", "fit", "metrics"),
+    "model": (*CF, "prompt", "fusion", "lm", "attention", "engine", "model", "fit", "metrics"),
     "replay": ("schedule", "replay"),  # besides, where it is refitted as time goes by
 }
 

@@ -57,6 +57,22 @@ def test_flops_of_a_model_counted_by_torch(bench, lm):
     assert size.parameters > size.weights
 
 
+def test_flops_of_a_packed_pass_counted_by_torch(bench, lm):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size, shape = bench.Size.of(lm), bench.Shape(40, 6, 5)
+    groups, suffixes = bench.workload(shape, lm.vocab_rows, 3)
+    engine = bench.Packed(lm, bench.slot_rows(lm.hidden), SimpleNamespace(token_budget=3072))
+    engine.take(suffixes, groups)
+    with FlopCounterMode(display=False) as counter:
+        _, tokens = engine.score(groups)
+    products = counter.get_flop_counts()["Global"][torch.ops.aten.mm]
+    # not needed: queries with all keys and values, and keys and values with the last tokens' queries
+    wasted = 2 * lm.hidden**2 * (tokens + 2 * 15)
+    assert products == size.flops(tokens, 0, (15, 0)) + wasted
+    assert size.flops(tokens, 0, (15, 0)) < 0.5 * size.flops(tokens, 0)  # it has but one layer
+
+
 def test_engines_agree_and_count_alike(bench, lm):
     shape, users = bench.Shape(40, 6, 5), 3
     groups, suffixes = bench.workload(shape, lm.vocab_rows, users)

@@ -18,11 +18,11 @@ from transformers import (
     Qwen3Config,
 )
 
+from ccf_batch.attention import layout_of
 from ccf_batch.console import InputError
 from ccf_batch.engine import (
     PackedEngine,
     full_prompts,
-    layout_of,
     packed_margins,
     packs,
     probe,
@@ -119,6 +119,8 @@ def test_margins_are_the_models_own(name):
             theirs = plain(lm, groups, suffixes, users, items)
         assert theirs.std() > 0.3  # they do differ from one another
         assert torch.allclose(ours, theirs, atol=1e-4)
+        # with gradients the last layer is computed for all tokens
+        assert torch.allclose(ours, packed_margins(lm, users, items, groups, suffixes), atol=1e-4)
     assert probe(lm) < 1e-4
     assert lm.base.config._attn_implementation == "sdpa"  # put back
 
