@@ -201,6 +201,20 @@ def test_what_cannot_be_measured_is_no_failure(tmp_path, rows, unmeasured):
     assert failed(found) <= {"stale_days"}
 
 
+def test_an_event_of_long_ago_is_only_old(tmp_path):
+    lake = tmp_path / "lake"
+    write(lake, [], brought=[(1, 2)])
+    folder = lake / "interactions/date=0001-01-01"
+    folder.mkdir(parents=True)
+    made = connect().execute(
+        """COPY (SELECT 1::BIGINT AS user_id, 2::BIGINT AS item_id, ts AS event_ts
+        FROM (VALUES (TIMESTAMP '290300-01-01 (BC)'), (TIMESTAMP '-infinity')) AS times(ts)) TO $path""",
+        {"path": str(folder / "0.parquet")},
+    )
+    assert made.fetchone() == (2,)
+    assert input_of(tmp_path)["stale_days"].value > 1e8
+
+
 def test_with_brought_candidates_and_no_known_event(tmp_path):
     write(tmp_path / "lake", events(range(-9, -6)), brought=[(1, 2)])
     found = input_of(tmp_path)
@@ -244,6 +258,10 @@ def test_defaults_let_real_data_pass(sample, request, tmp_path, data):
     night = Assembly(connect(), load(config=workspace / "ccf.toml"), None)
     found = checks.of_input(night, night.prepare())
     assert [str(f) for f in found if not f.ok] == []
+    if data == "retail-uci":  # the shop is closed over Christmas: few events, as it should say
+        night, prepared = assembled(load(config=workspace / "ccf.toml"), dt.date(2010, 12, 29))
+        (few,) = (f for f in checks.of_input(night, prepared) if not f.ok)
+        assert few.check == "activity" and few.value == pytest.approx(0.0885, abs=1e-4)
 
 
 # The output

@@ -18,5 +18,5 @@ WITH counted AS (
     WHERE event_ts >= $since
       AND date >= $since::DATE - 1  -- spares opening earlier files, whatever zone their dates are in
 )
-SELECT * REPLACE (newest::VARCHAR AS newest), (epoch_us($cutoff::TIMESTAMP) - epoch_us(newest)) / 86400e6 AS stale
+SELECT * REPLACE (newest::VARCHAR AS newest), (epoch($cutoff::TIMESTAMP) - epoch(newest)) / 86400 AS stale
 FROM counted;
