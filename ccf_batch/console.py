@@ -19,8 +19,8 @@ from . import __version__, stages
 from .settings import Settings, SettingsError, load
 
 # %% auto #0
-__all__ = ['OUTCOMES', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'exit_code', 'logged', 'say', 'step',
-           'progress', 'table', 'main']
+__all__ = ['OUTCOMES', 'CELL', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'exit_code', 'logged', 'tame',
+           'say', 'step', 'progress', 'table', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
 class InputError(ValueError):
@@ -99,10 +99,23 @@ def logged(
     where = f" at {Path(at[-1].filename).name}:{at[-1].lineno}" if at else ""
     return f"{type(e).__name__}{where}"
 
+# %% ../nbs/api/01_console.ipynb #aa8a2e5b
+_HIDDEN = [*range(32), *range(127, 160), 0x200E, 0x200F, *range(0x2028, 0x202F)]
+_HIDDEN += [0x061C, *range(0x2066, 0x206A), *range(0xD800, 0xE000)]
+_TAME = dict.fromkeys(_HIDDEN, "\ufffd")
+
+
+def tame(
+    text: str,
+    keep: str = "",  # Characters that may stay
+) -> str:
+    "Text that cannot drive a terminal: without control characters, and without those that turn its direction."
+    return text.translate({k: v for k, v in _TAME.items() if chr(k) not in keep})
+
 # %% ../nbs/api/01_console.ipynb #d619dc4e
 def say(message: str) -> None:
     "One line for the reader, on standard output, at once."
-    print(message, flush=True)
+    print(tame(message, keep="\n"), flush=True)
 
 
 @contextlib.contextmanager
@@ -157,11 +170,15 @@ def progress(
     )
 
 # %% ../nbs/api/01_console.ipynb #fd10c283
+CELL = 1000  # characters
+
+
 def _plain(
     cell: Any,
 ) -> str:
-    "A cell's text without control characters."
-    return "".join("\ufffd" if ord(c) < 32 or 127 <= ord(c) < 160 else c for c in str(cell))
+    "A cell's text, tame and of bounded length."
+    text = str(cell)
+    return tame(text if len(text) <= CELL else f"{text[:CELL]}…")
 
 
 def table(
@@ -175,10 +192,12 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    out = Table(title=Text(title, style="bold"), box=box.SIMPLE_HEAD, title_justify="left")
+    out = Table(title=Text(_plain(title), style="bold"), box=box.SIMPLE_HEAD, title_justify="left")
     out.show_header = any(columns)
     for name in columns:
-        out.add_column(Text(name.lstrip(">")), justify="right" if name.startswith(">") else "left")
+        out.add_column(
+            Text(_plain(name.lstrip(">"))), justify="right" if name.startswith(">") else "left"
+        )
     for row in rows:
         out.add_row(*(Text(_plain(cell)) for cell in row))
     # a log has no width of its own: do not fold there
@@ -219,10 +238,10 @@ def main(
             with _logged(settings, prog.rpartition(".")[2]):
                 run(settings)
     except SettingsError as e:
-        print(f"{prog}: {e}".replace("\n", "\n  "), file=sys.stderr)
+        _complain(f"{prog}: {e}".replace("\n", "\n  "))
         return exit_code(e)
     except (InputError, NothingToDo, CheckFailed, Failed) as e:
-        print(f"{prog}: {e}", file=sys.stderr)
+        _complain(f"{prog}: {e}")
         return exit_code(e)
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)
@@ -249,6 +268,10 @@ def _logged(settings: Settings, command: str) -> Iterator[None]:
         finally:
             took = time.perf_counter() - start
             stages.record("end", OUTCOMES[code], took, exit_code=code, error=error)
+
+
+def _complain(message: str) -> None:
+    print(tame(message, keep="\n"), file=sys.stderr)
 
 
 def _config_flag(flags: list[str]) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -257,9 +258,16 @@ def _mapped(
 
 def _find(at: Path, pattern: str, input: str) -> tuple[Path, ...]:
     "The files that a name or glob of the settings means."
-    if (at / pattern).is_file():
-        return (at / pattern,)
-    found = sorted(at.glob(pattern)) if not Path(pattern).is_absolute() else []
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise InputError(f"ingest.{input} = {pattern!r}: names no file inside {at}")
+    try:
+        if (at / pattern).is_file():
+            return (at / pattern,)
+        found = sorted(file for file in at.glob(pattern) if file.is_file())
+    except (OSError, ValueError) as e:
+        raise InputError(
+            f"ingest.{input} = {pattern!r}: is no name or glob of files ({e})"
+        ) from None
     if not found:
         here = ", ".join(sorted(p.name for p in at.iterdir())[:10]) or "nothing"
         raise InputError(
@@ -273,7 +281,7 @@ def _first_line(file: Path, text: Text) -> str:
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as f:
             line = f.readline(1 << 20)
-    except (OSError, EOFError) as e:
+    except (OSError, EOFError, zlib.error) as e:
         raise InputError(f"{file}: cannot be read ({e})") from None
     if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError(f"{file}: is UTF-16; convert it, as with `iconv -f utf-16 -t utf-8`")
@@ -301,7 +309,10 @@ def first_row(file: Path, text: Text) -> list[str]:
         delimiter=delimiter(file, text),
         quoting=csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE,
     )
-    return next(rows)
+    try:
+        return next(rows)
+    except csv.Error as e:
+        raise InputError(f"{file}: row 1 cannot be split into columns ({e})") from None
 
 
 def is_parquet(file: Path) -> bool:

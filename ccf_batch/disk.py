@@ -54,14 +54,16 @@ def link(file: Path, new: Path) -> None:
 
 
 def unlink(file: Path) -> None:
-    "Remove a file, if it is there."
+    "Remove a file or a link, if it is there."
     if os.path.lexists(file):
         _about_to("unlink", file)
         os.unlink(file)
 
 
 def remove(folder: Path) -> None:
-    "Remove a folder with all that is in it, if it is there; a link is removed, not followed."
+    "Remove a folder (or a file) with all that is in it, if it is there; a link is removed, not followed."
+    if folder.is_symlink() or not folder.is_dir():
+        return unlink(folder)
     for below, folders, files in os.walk(folder, topdown=False):
         here = Path(below)
         for name in files + [f for f in folders if (here / f).is_symlink()]:
@@ -93,7 +95,10 @@ def make(folder: Path) -> None:
     if not folder.is_dir():
         make(folder.parent)
         _about_to("mkdir", folder)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"{folder}: is needed as a folder, and is none") from None
         sync(folder.parent)
 
 

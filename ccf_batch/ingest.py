@@ -10,6 +10,7 @@ import datetime as dt
 import glob
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from ccf_batch.datasets import (
     parquet_schema,
 )
 from .settings import Settings
-from .tables import check
+from .tables import CONTRACT, check
 
 # %% auto #0
 __all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run']
@@ -53,6 +54,7 @@ class Reader:
         import duckdb
 
         self.files += 1
+        _usable_columns(file, what)
         _need_columns(file, input, what)
         try:
             header = self._parquet(file, what) if is_parquet(file) else self._text(file, what.text)
@@ -86,11 +88,6 @@ class Reader:
 
     def _text(self, file: Path, text: Text) -> int:
         names = column_names(file, text)
-        repeated = {n for n in names if [m.lower() for m in names].count(n.lower()) > 1}
-        if repeated:
-            raise InputError(
-                f"{file}: has more than one column {sorted(repeated)[0]!r}; rename them"
-            )
         sql(
             self.con,
             "ingest/rows_of_csv",
@@ -130,13 +127,24 @@ def _literal(file: Path) -> str:
     return glob.escape(str(file))
 
 
+def _usable_columns(file: Path, what: Table) -> None:
+    "Names that SQL can tell apart, and from those of the columns that are added here."
+    names = [n.lower() for n in column_names(file, what.text)]
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise InputError(f"{file}: has more than one column {repeated[0]!r}; rename them")
+    ours = sorted({"ccf_row", ABSENT, ABSENT_LIST} & set(names))
+    if ours:
+        raise InputError(f"{file}: has a column {ours[0]!r}, a name that is used here; rename it")
+
+
 def _need_columns(file: Path, input: str, what: Table) -> None:
     has = column_names(file, what.text)
     for ours in what.needed:
         theirs = what.columns.get(ours) or what.attributes.get(ours) or ours
         if theirs not in has:
             raise InputError(
-                f"{file}: has no column {theirs!r} ({input} need it as {ours}); it has {', '.join(has)}. If one "
+                f"{file}: has no column {theirs!r} ({input} need it as {ours}); it has {', '.join(has)[:500]}. If one "
                 f'of them is meant, say so under [ingest.columns]: {ours} = "its name"'
             )
 
@@ -344,7 +352,13 @@ def _keep_candidates(old: Path, new: Path) -> None:
     for file in sorted((old / "candidates").glob("*/*.parquet")):
         target = new / "candidates" / file.parent.name / file.name
         disk.make(target.parent)
-        disk.link(file, target)
+        try:
+            disk.link(file, target)
+        except OSError as e:
+            raise InputError(
+                f"{file}: cannot be kept in the new lake ({e.strerror}); a file of its own can, a link "
+                "to another disk or to nothing cannot"
+            ) from None
 
 # %% ../nbs/api/06_ingest.ipynb #ccc22c01
 def _first_settings(settings: Settings, data: Dataset, has: list[str]) -> Settings:
@@ -407,9 +421,12 @@ class IngestCommand(Settings):
 
 def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, items, …
     "Write the lake. Raises `InputError` for what somebody can mend; the old lake then stays."
+    import duckdb
+
     if (settings.source is None) == (not settings.sample):
         raise InputError("say either --source FOLDER, the folder of a data set, or --sample")
     lake = settings.lake
+    _check_replaceable(lake)
     work = lake.with_name(f".{lake.name}.ingest")
     disk.require_exchange(lake, settings.paths.allow_gap)
     with disk.lock(lake.with_name(f".{lake.name}.lock"), "an ingest"):
@@ -417,8 +434,27 @@ def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, it
         disk.make(work)
         try:
             return _ingest(settings, work)
+        except duckdb.OutOfMemoryException as e:
+            raise InputError(
+                f"score.memory_limit = {settings.score.memory_limit} is too little for DuckDB "
+                f"({str(e).splitlines()[0]}); the lake is as it was: raise it"
+            ) from None
         finally:
             disk.remove(work)
+
+
+def _check_replaceable(lake: Path) -> None:
+    "Raise `InputError` where there is something that is no lake, and that would be removed for one."
+    strange = [lake.name] if lake.name in ("", "..") else []
+    if lake.is_dir():
+        strange += sorted(p.name for p in lake.iterdir() if p.name not in (*CONTRACT, "rejects"))
+    elif os.path.lexists(lake):
+        strange.append(lake.name)
+    if strange:
+        raise InputError(
+            f"{lake} (paths.lake): is replaced as a whole by what is ingested, and has something that is "
+            f"no table of a lake: {strange[0]!r}. Move that away, or name another folder"
+        )
 
 
 def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:

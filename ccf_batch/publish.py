@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import disk, stages
+from . import disk, records, stages
 from .console import InputError, say
 from .settings import Settings
 
 # %% auto #0
 __all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'FINGERPRINT', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'limits', 'fingerprint', 'run_id',
-           'differences', 'read_json', 'place', 'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run',
-           'shard', 'publish', 'tidy']
+           'differences', 'place', 'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run', 'shard',
+           'publish', 'tidy']
 
 # %% ../nbs/api/19_publish.ipynb #d3903963
 SCHEMA_VERSION = 1
@@ -137,15 +137,6 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    "A JSON file of ours; empty where there is none, or none that can be read."
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def place(root: Path, date: dt.date) -> Path:
     "The folder of a date, as readers see it."
     return root / f"date={date.isoformat()}"
@@ -158,7 +149,7 @@ def published(
     "The manifest of a published date."
     if not os.path.lexists(place(root, date)):
         return None
-    return read_json(place(root, date) / "_manifest.json")
+    return records.read(place(root, date) / "_manifest.json")
 
 
 def damage(
@@ -264,7 +255,6 @@ class Shard:
 
 # %% ../nbs/api/19_publish.ipynb #419a736c
 KEEP_DAYS = 1.0
-_SHARD = re.compile(r"shard-(\d+)-of-(\d+)\.rows-(\d+)\.sha256-([0-9a-f]{16})\.parquet")
 
 
 @contextlib.contextmanager
@@ -306,7 +296,7 @@ class Run:
         if not resume:
             disk.remove(self.folder)
         self._say_why_not_resumed()
-        before = read_json(self.folder / "run.json")
+        before = records.read(self.folder / "run.json", records.Run)
         if before.get("machine") != machine and self.folder.is_dir():
             if before:
                 what = "; ".join(differences(before["machine"], machine))
@@ -320,7 +310,7 @@ class Run:
 
     def _set_aside_swapped(self) -> None:
         "A run that died just after its swap has the earlier output in its place: not its shards."
-        there = read_json(self.output / "_manifest.json")
+        there = records.read(self.output / "_manifest.json")
         if there and there.get("run_id") != self.id:
             self._set_aside()
 
@@ -332,7 +322,7 @@ class Run:
         if self.folder.is_dir() or not self.folder.parent.is_dir():
             return
         for other in sorted(self.folder.parent.iterdir()):
-            before = read_json(other / "run.json")
+            before = records.read(other / "run.json", records.Run)
             if before and ".replaced-" not in other.name:
                 what = "; ".join(differences(before["fingerprint"], self.fingerprint)[:5])
                 say(
@@ -343,16 +333,16 @@ class Run:
         "Shards whose bytes are what their names say; whatever else lies there is removed."
         done = {}
         for left in self.folder.glob("*.tmp*"):
-            disk.unlink(left)
+            disk.remove(left)
         for file in sorted(self.output.iterdir()):
-            name = _SHARD.fullmatch(file.name)
+            name = re.fullmatch(records.SHARD, file.name)
             if name:
-                counted = read_json(self.folder / f"shard-{name[1]}.json")
+                counted = records.read(self.folder / f"shard-{name[1]}.json", records.Shard)
                 if counted.get("file") == file.name and disk.sha256(file)[:16] == name[4]:
                     done[int(name[1])] = counted
                     continue
                 say(f"  {file.name}: not what its name says; it is made again")
-            disk.unlink(file)
+            disk.remove(file)
         return done
 
 # %% ../nbs/api/19_publish.ipynb #063b7d56
@@ -438,7 +428,7 @@ def tidy(root: Path, keep_days: float = KEEP_DAYS) -> list[Path]:
         # a date whose run is alive is passed over, and so is a folder that is none of ours
         with contextlib.suppress(ValueError), locked(root, dt.date.fromisoformat(night.name[5:])):
             for run in night.iterdir():
-                touched = max(p.stat().st_mtime for p in [run, *run.iterdir()])
+                touched = max(p.lstat().st_mtime for p in [run, *run.glob("*")])
                 if time.time() - touched > keep_days * 86_400:
                     disk.remove(run)
                     removed.append(run)

@@ -69,13 +69,16 @@ def night_of(s: Settings, date: dt.date) -> tuple[str, Settings]:  # glob of its
             f"{folder}: its manifest or some of its files are missing or cut short; publish it again: "
             f"python -m ccf_batch.score --date {date} --overwrite"
         )
-    then = manifest["settings"]
-    groups = {
-        name: type(getattr(s, name))(**then[name]) for name in ("domain", "candidates", "users")
-    }
-    return f"{glob.escape(str(folder))}/*.parquet", s.model_copy(
-        update={"top_k": then["top_k"], **groups}
-    )
+    names = ("top_k", "domain", "candidates", "users")
+    try:
+        then = Settings(**{name: manifest["settings"][name] for name in names})
+    except (KeyError, ValueError) as e:
+        raise InputError(
+            f"{folder}: its manifest has no settings that this version reads ({e}); publish it again: "
+            f"python -m ccf_batch.score --date {date} --overwrite"
+        ) from None
+    update = {name: getattr(then, name) for name in names}
+    return f"{glob.escape(str(folder))}/*.parquet", s.model_copy(update=update)
 
 # %% ../nbs/api/21_published.ipynb #0e30ac7f
 @dataclass(frozen=True)

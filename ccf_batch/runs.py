@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic_settings import CliPositionalArg
 
-from . import disk, engines, publish
+from . import disk, engines, publish, records
 from .checks import number
 from .console import CheckFailed, InputError, NothingToDo, main, say, table
 from .settings import Settings
@@ -45,21 +45,22 @@ class Found:
     @property
     def touched(self) -> float:
         "When it was last written to, in seconds since 1970: by its files and by its manifest."
-        newest = max(p.stat().st_mtime for p in [self.folder, *self.folder.rglob("*")])
+        newest = max(p.lstat().st_mtime for p in [self.folder, *self.folder.rglob("*")])
         said = self.about.get("published_at")
         return max(newest, dt.datetime.fromisoformat(said).timestamp()) if said else newest
 
     @property
     def size(self) -> int:
         "In bytes."
-        return sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file())
+        return sum(p.lstat().st_size for p in self.folder.rglob("*") if p.is_file())
 
 
 def _date(folder: Path) -> dt.date | None:
     try:
-        return dt.date.fromisoformat(folder.name.removeprefix("date="))
+        date = dt.date.fromisoformat(folder.name.removeprefix("date="))
     except ValueError:
         return None
+    return date if folder.name == f"date={date}" else None  # 20260701 is a date, too
 
 
 def _alive(root: Path, date: dt.date) -> bool:
@@ -78,10 +79,10 @@ def _staged(root: Path, date: dt.date, folder: Path) -> Iterator[Found]:
     alive = _alive(root, date)
     for run in sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "work"):
         if ".replaced-" in run.name:
-            manifest = publish.read_json(run / "output" / "_manifest.json")
+            manifest = records.read(run / "output" / "_manifest.json")
             yield Found(run, date, "replaced", manifest)
         else:
-            about = publish.read_json(run / "run.json")
+            about = records.read(run / "run.json", records.Run)
             yield Found(run, date, "running" if alive else "unfinished", about)
 
 
@@ -196,8 +197,6 @@ def faults(
     manifest: dict[str, Any],
 ) -> list[str]:  # Empty where all is as it was
     "What is not as it was when it was published."
-    import pyarrow.parquet as pq
-
     if not manifest.get("shards"):
         return [f"{folder / '_manifest.json'}: cannot be read"]
     said = []
@@ -209,15 +208,26 @@ def faults(
     said += [f"{name}: belongs to no run" for name in sorted(there - listed.keys())]
     for name, shard in listed.items():
         file = folder / name
-        if name not in there:
+        if name not in there or not file.is_file():
             said.append(f"{name}: is missing")
         elif disk.sha256(file) != shard["sha256"]:
             said.append(f"{name}: has other bytes than it was written with")
-        elif (rows := pq.read_metadata(file).num_rows) != shard["rows"]:
-            said.append(f"{name}: has {rows:,} rows, the manifest says {shard['rows']:,}")
+        elif (rows := _rows(file)) != shard["rows"]:
+            said.append(f"{name}: has {rows} rows, the manifest says {shard['rows']:,}")
     if sum(shard["rows"] for shard in manifest["shards"]) != manifest["rows"]:
         said.append("_manifest.json: its shards do not add up to its rows")
     return said
+
+
+def _rows(file: Path) -> int | None:
+    "How many rows a Parquet file says that it has; None where it is none."
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(file).num_rows
+    except (pa.ArrowInvalid, OSError):
+        return None
 
 
 def verify(s: Settings, date: dt.date) -> None:
@@ -243,7 +253,7 @@ def age(
     text: str,  # Like 36h, 14d, 8w
 ) -> float:  # Seconds
     "An age; raises `InputError`, also for one under a day."
-    match = re.fullmatch(r"(\d+)([hdw])", text)
+    match = re.fullmatch(r"([0-9]{1,9})([hdw])", text)
     if not match:
         raise InputError(f"--older-than {text}: is no age like 36h, 14d or 8w")
     seconds = int(match[1]) * _UNITS[match[2]]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import difflib
+import os
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +21,37 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 from pydantic_settings import SettingsError as FlagError
 
 # %% auto #0
-__all__ = ['Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf', 'Fusion', 'Train',
-           'Score', 'Rules', 'Checks', 'Operation', 'Settings', 'SettingsError', 'explain', 'load_file', 'load']
+__all__ = ['MOST', 'usable', 'Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf',
+           'Fusion', 'Train', 'Score', 'Rules', 'Checks', 'Operation', 'Settings', 'SettingsError', 'explain',
+           'load_file', 'load']
+
+# %% ../nbs/api/00_settings.ipynb #772a2eeb
+MOST = 2**31 - 1  # of any whole number
+
+
+def usable(value: Any) -> Any:
+    "The same value; raises `ValueError` for one that its type allows and nothing can use."
+    if isinstance(value, int) and abs(value) > MOST:
+        raise ValueError(f"input should be at most {MOST:,}")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("input should have no character NUL")
+    if isinstance(value, Path):
+        try:
+            longest = max((len(part.encode()) for part in value.parts), default=0)
+        except UnicodeEncodeError:
+            raise ValueError("input should be a path in UTF-8") from None
+        if any(ord(c) < 32 for c in str(value)):
+            raise ValueError("input should be a path without control characters")
+        if longest > 255 or len(str(value)) > 1024:
+            raise ValueError("input should be a path that a file system can have: this is too long")
+    return value
 
 # %% ../nbs/api/00_settings.ipynb #a87defdb
 class Group(BaseModel):
     "A section of `ccf.toml`: unknown keys are errors, docstrings are help."
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    _usable = field_validator("*")(usable)
 
 
 class Paths(Group):
@@ -64,7 +89,7 @@ class Domain(Group):
     @field_validator("noun")
     @classmethod
     def _plain_noun(cls, noun: str) -> str:
-        if not noun.strip() or "\n" in noun:
+        if not noun.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in noun):
             raise ValueError("must be one line of text, like movies")
         return noun.strip()
 
@@ -102,9 +127,9 @@ class Candidates(Group):
 
     per_user: int = Field(default=100, ge=1)
     """Candidates a user; co-visited ones first, then popular ones."""
-    popular_days: int = Field(default=30, ge=1)
+    popular_days: int = Field(default=30, ge=1, le=36_525)
     """Popularity counts the likes of this many days before the date."""
-    covisited_days: int = Field(default=30, ge=1)
+    covisited_days: int = Field(default=30, ge=1, le=36_525)
     """Two items are co-visited if one user liked both within this many days before the date."""
     covisited_likes: int = Field(default=20, ge=1)
     """Co-visitation starts from this many of a user's last likes."""
@@ -115,7 +140,7 @@ class Candidates(Group):
 class Users(Group):
     "Which users are scored."
 
-    active_days: int | None = Field(default=None, ge=1)
+    active_days: int | None = Field(default=None, ge=1, le=36_525)
     """Only users with an event in this many days before the date. Unset: everyone with a history or with brought candidates."""
 
 
@@ -226,7 +251,7 @@ class Score(Group):
     """auto: the one that was measured faster, and why is said; vllm: whatever vLLM serves, needs an extra; packed: torch alone."""
     memory_limit: str = "4GB"
     """DuckDB's memory limit; beyond it DuckDB spills to disk."""
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of DuckDB and torch; unset: all cores, and one for torch where the model is tiny."""
     shard_users: int = Field(default=20_000, ge=1)
     """Users a shard (the unit of resuming), about."""
@@ -238,6 +263,16 @@ class Score(Group):
     """Days between what a bundle was trained until and the date; beyond it a check fails. Unset: any age will do."""
     max_rejected: float = Field(default=0.01, ge=0, le=1)
     """Share of pairs that may be rejected, their prompt being over `prompt.max_tokens`; beyond it a check fails."""
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _amount(cls, limit: str) -> str:
+        found = re.fullmatch(
+            r"(\d{1,6}(?:[.]\d{1,3})?) ?([MGT])i?B", limit, re.ASCII | re.IGNORECASE
+        )
+        if not found or float(found[1]) * {"M": 1, "G": 1e3, "T": 1e6}[found[2].upper()] < 100:
+            raise ValueError("must be an amount of memory, like 4GB, and at least 100MB")
+        return limit
 
 
 class Rules(Group):
@@ -299,6 +334,7 @@ class Settings(BaseSettings):
         cli_hide_none_type=True,
         cli_avoid_json=True,
     )
+    _usable = field_validator("*")(usable)
 
     top_k: int = Field(default=20, ge=1)
     """Rows published a user."""
@@ -354,6 +390,8 @@ class Settings(BaseSettings):
 
     def cutoff(self, date: dt.date) -> dt.datetime:
         "The instant at which `date` begins in `domain.zone`, as naive UTC: what is before it is known."
+        if not 1900 <= date.year <= 9998:
+            raise SettingsError(f"{date}: is no date of a night; its year should be 1900 to 9998")
         local = dt.datetime(date.year, date.month, date.day, tzinfo=ZoneInfo(self.domain.zone))
         return local.astimezone(dt.UTC).replace(tzinfo=None)
 
@@ -415,7 +453,8 @@ def explain(
     lines = []
     for e in error.errors(include_url=False):
         path = tuple(p for p in e["loc"] if isinstance(p, str))
-        path = tuple(p for p in path if not p.startswith(("function-", "literal[")))
+        if e["type"] != "extra_forbidden":
+            path = tuple(p for p in path if not p.startswith(("function-", "literal[")))
         by_flag = any(f == _flag(path) or f.startswith(_flag(path) + "=") for f in flags)
         key = ".".join(path)
         where = _flag(path) if by_flag or not _in(in_file, path[:1]) else f"{file}: {key}"
@@ -429,8 +468,17 @@ def explain(
         else:
             message = e["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
-            lines.append(f"{where} = {e['input']!r}: {message}")
+            lines.append(f"{where} = {_shown(e['input'])}: {message}")
     return "\n".join(dict.fromkeys(lines))
+
+
+def _shown(value: Any) -> str:
+    "A value as a message has it."
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more than 4,300 digits
+        return "a number too long to show"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 # %% ../nbs/api/00_settings.ipynb #af2a45e9
 def _parse_flags(cls: type[Settings], flags: list[str], prog: str) -> dict[str, Any]:
@@ -472,9 +520,13 @@ def load_file(path: Path) -> dict[str, Any]:
             f"{path}: no such file; `python -m ccf_batch.ingest` writes a first one, "
             "or name yours with --config"
         ) from None
+    except OSError as e:
+        raise SettingsError(f"{path}: cannot be read ({e.strerror})") from None
     except UnicodeDecodeError as e:
         raise SettingsError(f"{path}: is not UTF-8 text (byte {e.start})") from None
-    except tomllib.TOMLDecodeError as e:
+    except RecursionError:
+        raise SettingsError(f"{path}: is not valid TOML: it is nested too deeply") from None
+    except ValueError as e:  # also an integer of more than 4,300 digits
         raise SettingsError(f"{path}: is not valid TOML: {e}") from None
 
 
@@ -501,8 +553,12 @@ def load(
     # `--help` and mistyped flags are argparse's to answer, before any file is opened
     given = _parse_flags(cls, flags, prog)
     file = None if config is None else Path(config)
+    try:
+        usable(file)
+    except ValueError as e:
+        raise SettingsError(f"--config: {e}") from None
     in_file = {}
-    if file is not None and (file.exists() or not missing_ok):
+    if file is not None and not (missing_ok and not os.path.lexists(file)):
         in_file = load_file(file)
     try:
         # the file may set the tree, not a command's own flags
@@ -512,4 +568,21 @@ def load(
         raise SettingsError(explain(e, cls, file, in_file, flags)) from None
     settings._workspace = file.parent if file is not None else Path(".")
     settings._file = file
+    _check_folders(settings)
     return settings
+
+
+def _check_folders(settings: Settings) -> None:
+    "Raise `SettingsError` where what one command replaces holds what another one wrote."
+    lake = settings.lake.resolve()
+    for name in ("bundles", "ranked"):
+        folder = getattr(settings, name).resolve()
+        if lake == folder or (
+            lake in folder.parents
+            and lake not in settings.workspace.resolve().parents
+            and lake != settings.workspace.resolve()
+        ):
+            raise SettingsError(
+                f"paths.{name} = {str(getattr(settings.paths, name))!r}: lies in paths.lake = "
+                f"{str(settings.paths.lake)!r}, which an ingest replaces; take folders side by side"
+            )
