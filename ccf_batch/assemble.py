@@ -126,6 +126,13 @@ class AsOf:
         (last,) = run(self.con, "assemble/last_event", interactions=events).fetchone()
         if last is None:
             raise InputError(f"{self.settings.lake}/interactions: holds no rows; ingest some first")
+        # a TIMESTAMP may lie beyond the years that Python has: then it is text
+        if isinstance(last, str) or last.year > 9997:
+            (file,) = run(self.con, "assemble/last_event_file", interactions=events).fetchone()
+            raise InputError(
+                f"{file}: has an event of {last}, so there is no day after the last one; remove that row, "
+                "or say the date: --date"
+            )
         return self.settings.date_after(last)
 
     def catalogue(self) -> Catalogue:

@@ -313,6 +313,12 @@ def run(
 
 def _run(s: ScoreCommand) -> dict[str, Any] | None:
     "Score one date."
+    with tables.reading(s):
+        return _one(s)
+
+
+def _one(s: ScoreCommand) -> dict[str, Any] | None:
+    "The same; an error in reading the lake is DuckDB's."
     import duckdb
 
     from ccf_batch import bundle

@@ -5,8 +5,12 @@
 # %% ../nbs/api/04_tables.ipynb #d23fa8b5
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import glob
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from .database import connect, run
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['CONTRACT', 'NEEDED', 'PARTITIONS', 'files', 'check', 'fingerprint']
+__all__ = ['CONTRACT', 'NEEDED', 'PARTITIONS', 'files', 'check', 'fault', 'reading', 'fingerprint']
 
 # %% ../nbs/api/04_tables.ipynb #4019df83
 # table: (needed columns, optional columns), each a name with the kind of type it must have
@@ -64,7 +68,7 @@ def _kind(column_type: Any) -> str:  # pyarrow.DataType
             return "map"
     if t.is_list(column_type):
         return f"list of {_kind(column_type.value_type)}"
-    if t.is_integer(column_type):
+    if t.is_signed_integer(column_type):
         return f"integer of {column_type.bit_width} bits"
     return "text" if _is_text(column_type) else str(column_type)
 
@@ -95,19 +99,26 @@ def _check_file(file: Path, table: str, ids: dict[str, tuple[str, Path]]) -> lis
     import pyarrow.parquet as pq
 
     try:
+        str(file).encode()
         schema = pq.read_schema(file)
+    except UnicodeEncodeError:
+        raise InputError(f"{file}: has a name that is not UTF-8; rename it") from None
     except (pa.ArrowInvalid, OSError) as e:
         raise InputError(f"{file}: is no readable Parquet file ({e}); write it again") from None
-    folder = PARTITIONS.get(table)
-    if folder and not re.fullmatch(folder, file.parent.name):
+    if table in PARTITIONS and not _is_partition(file.parent.name, table):
         raise InputError(
             f"{file}: lies in {file.parent.name!r}; {table} lie in folders like {_example(table)}"
         )
     needed, optional = CONTRACT[table]
     for name, kind in (needed | optional).items():
+        alike = [n for n in schema.names if n.lower() == name]
+        if len(alike) > 1 or alike not in ([], [name]):  # names that SQL does not tell apart
+            raise InputError(
+                f"{file}: has {' and '.join(map(repr, alike))}; name one column {name!r}, and no other"
+            )
         if name not in schema.names:
             if name in needed:
-                has = ", ".join(schema.names)
+                has = ", ".join(schema.names)[:500]
                 raise InputError(
                     f"{file}: {table} need a column {name!r} of type {_ALLOWED[kind][1]}; it has {has}"
                 )
@@ -124,6 +135,16 @@ def _check_file(file: Path, table: str, ids: dict[str, tuple[str, Path]]) -> lis
                     f"{file}: {name!r} is {found}, but {first} in {where}; write both with one type"
                 )
     return schema.names
+
+
+def _is_partition(name: str, table: str) -> bool:
+    "Is it the name of a folder that a table's files lie in?"
+    if not re.fullmatch(PARTITIONS[table], name, re.ASCII):
+        return False
+    try:
+        return table == "examples" or bool(dt.date.fromisoformat(name.removeprefix("date=")))
+    except ValueError:  # there is no 30 February
+        return False
 
 
 def _example(table: str) -> str:
@@ -175,14 +196,55 @@ def _check_attributes(settings: Settings) -> None:
     if not wanted:
         return
     with connect() as con:
-        items = [str(file) for file in files(settings, "items")]
+        items = [glob.escape(str(file)) for file in files(settings, "items")]
         names = [name for (name,) in run(con, "tables/attribute_names", files=items).fetchall()]
     for name, key in wanted.items():
         if name not in names:
-            has = f"items have {', '.join(names)}" if names else "items have no attributes"
+            has = f"items have {', '.join(names)[:500]}" if names else "items have no attributes"
             raise InputError(
                 f"{settings.lake / 'items'}: no item has the attribute {name!r} of attributes.{key}; {has}"
             )
+
+# %% ../nbs/api/04_tables.ipynb #518bd7fb
+def fault(
+    file: Path,
+    table: str,  # Of the contract
+) -> str | None:  # In DuckDB's words; None where all its rows can be read
+    "Why a file of a table cannot be read as the contract says."
+    import duckdb
+    import pyarrow.parquet as pq
+
+    needed, optional = CONTRACT[table]
+    names = [n for n in pq.read_schema(file).names if n in needed | optional]
+    kinds = needed | optional
+    times = [n for n in names if kinds[n] == "time"]
+    others = [n for n in names if kinds[n] != "time"]
+    try:
+        with connect() as con:
+            for statement, columns in (("latest", times), ("last", others)):
+                if columns:
+                    given = {"file": glob.escape(str(file)), "columns": columns}
+                    run(con, f"tables/{statement}", **given).fetchall()
+    except duckdb.Error as e:
+        return str(e).splitlines()[0]
+    return None
+
+
+@contextlib.contextmanager
+def reading(settings: Settings) -> Iterator[None]:
+    "Turn an error of DuckDB into an `InputError` that names the file of the lake that it comes from."
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error:
+        for table in CONTRACT:
+            for file in files(settings, table):
+                if why := fault(file, table):
+                    raise InputError(f"{file}: cannot be read ({why}); write it again") from None
+        raise
 
 # %% ../nbs/api/04_tables.ipynb #fcf7d8df
 def fingerprint(settings: Settings) -> list[dict[str, Any]]:
