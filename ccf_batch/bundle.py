@@ -5,23 +5,27 @@
 # %% ../nbs/api/16_bundle.ipynb #5c4ca691
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, ValidationError, field_validator
 
 from . import disk
 from .console import InputError
+from .records import Form
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA', 'LIBRARIES', 'bundle_id', 'save', 'Bundle', 'read', 'load', 'newest']
+__all__ = ['SCHEMA', 'LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'About', 'read', 'load', 'newest']
 
 # %% ../nbs/api/16_bundle.ipynb #6d2d0c5c
 if TYPE_CHECKING:  # torch is imported where a model is saved or loaded, not to look at bundle.json
@@ -40,10 +44,25 @@ def bundle_id(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+# safetensors, Parquet, JSON and text; what may hold a program is not among them
+KINDS = (".json", ".safetensors", ".parquet", ".jinja", ".txt", ".model", ".md")
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     "SHA-256 of every file below a folder but bundle.json, by relative path."
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / "bundle.json")
-    return {str(p.relative_to(folder)): disk.sha256(p) for p in files}
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link, whose content may change; copy the file itself")
+        if path.is_dir() or path == folder / "bundle.json":
+            continue
+        if path.suffix not in KINDS or not path.is_file():
+            raise InputError(
+                f"{path}: is of no kind that a bundle has ({', '.join(KINDS)}): it is not opened; "
+                "remove it, or train again"
+            )
+        found[str(path.relative_to(folder))] = disk.sha256(path)
+    return found
 
 # %% ../nbs/api/16_bundle.ipynb #e92ae96f
 def save(
@@ -115,6 +134,25 @@ class Bundle:
         return self.model.settings
 
 
+class About(Form):
+    "What of a bundle.json is read again."
+
+    id: str
+    created: str
+    trained_until: str
+    template: str
+    settings: dict[str, Any]
+    cf: dict[str, Any]
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+
+    @field_validator("trained_until")
+    @classmethod
+    def _naive(cls, text: str) -> str:
+        if dt.datetime.fromisoformat(text).tzinfo is not None:
+            raise ValueError("should be naive, in UTC")
+        return text
+
+
 def read(path: Path) -> dict[str, Any]:
     "The checked content of a bundle's `bundle.json`; raises `InputError` where it is no bundle."
     file = path / "bundle.json"
@@ -122,14 +160,33 @@ def read(path: Path) -> dict[str, Any]:
         about = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: is no bundle, it has no bundle.json") from None
-    except ValueError as e:
+    except OSError as e:
+        raise InputError(f"{file}: cannot be read ({e.strerror}), so {path} is no bundle") from None
+    except (ValueError, RecursionError) as e:
         raise InputError(f"{file}: is not valid JSON ({e}); train again") from None
     schema = about.get("schema") if isinstance(about, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{file}: schema {schema!r}, this version reads {SCHEMA}; train again")
-    if bundle_id(about) != about.get("id"):
+        shown = repr(schema)[:50]
+        raise InputError(f"{file}: schema {shown}, this version reads {SCHEMA}; train again")
+    try:
+        its_id = bundle_id(about)
+    except (ValueError, RecursionError):  # half a character; nested too deeply
+        its_id = None
+    if its_id != about.get("id"):
         raise InputError(f"{file}: was changed, its content does not have the id it states")
+    try:
+        About.model_validate(about)
+    except ValueError as e:
+        raise InputError(f"{file}: {_first(e)}; train again") from None
     return about
+
+
+def _first(error: Exception) -> str:
+    "What went wrong, in one line of bounded length."
+    if isinstance(error, ValidationError):
+        e = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, e['loc']))}: {e['msg']}"[:300]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def load(
@@ -143,9 +200,29 @@ def load(
         if found.get(name) != about["files"].get(name):
             what = "is missing" if name not in found else "is not the file that was trained"
             raise InputError(f"{path / name}: {what}; copy the bundle again, or train again")
-    settings = Settings(**about["settings"])
+    try:
+        settings = Settings(**about["settings"])
+    except (ValueError, TypeError) as e:
+        raise InputError(
+            f"{path / 'bundle.json'}: its settings: {_first(e)}; train again"
+        ) from None
     settings._workspace = workspace or path.resolve().parents[1]
     return Bundle(about["id"], path, _model(path, about, settings), about)
+
+
+@contextlib.contextmanager
+def _opening(what: Path) -> Iterator[None]:
+    "Whatever a library says of a part that has the right hash, and yet cannot be loaded."
+    import torch
+
+    try:
+        yield
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as e:
+        raise InputError(
+            f"{what}: is not what this version reads ({_first(e)}); train again"
+        ) from e
 
 
 def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
@@ -157,31 +234,36 @@ def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
     from ccf_batch.fusion import Fusion
     from ccf_batch.model import Answer, Model
 
-    tensors = load_file(path / "fusion.safetensors")
-    parts: dict[str, dict] = {"fusion": {}, "answer": {}}
-    for name, tensor in tensors.items():
-        part, _, key = name.partition(".")
-        parts[part][key] = tensor
-    fusion = Fusion.like(parts["fusion"], settings.fusion.mix, settings.fusion.pool)
-    answer = Answer(1.0)
-    answer.load_state_dict(parts["answer"])
-    encoder = encoder_class(settings.cf.encoder)
-    language_model = lm.load_saved(path, settings)
-    return Model(
-        settings=settings,
-        template=about["template"],
-        lm=language_model,
-        cf=encoder.from_state(load_file(path / "cf.safetensors"), about["cf"]),
-        fusion=fusion.to(language_model.device),
-        answer=answer.to(language_model.device),
-        item_ids=_ids(path / "ids/items.parquet"),
-        user_ids=_ids(path / "ids/users.parquet"),
-        trained_until=dt.datetime.fromisoformat(about["trained_until"]),
-    )
+    with _opening(path / "fusion.safetensors"):
+        parts: dict[str, dict] = {"fusion": {}, "answer": {}}
+        for name, tensor in load_file(path / "fusion.safetensors").items():
+            part, _, key = name.partition(".")
+            parts[part][key] = tensor
+        fusion = Fusion.like(parts["fusion"], settings.fusion.mix, settings.fusion.pool)
+        answer = Answer(1.0)
+        answer.load_state_dict(parts["answer"])
+    with _opening(path / "cf.safetensors"):
+        encoder = encoder_class(settings.cf.encoder)
+        cf = encoder.from_state(load_file(path / "cf.safetensors"), about["cf"])
+    with _opening(path / "lm"):
+        language_model = lm.load_saved(path, settings)
+    with _opening(path / "bundle.json"):
+        return Model(
+            settings=settings,
+            template=about["template"],
+            lm=language_model,
+            cf=cf,
+            fusion=fusion.to(language_model.device),
+            answer=answer.to(language_model.device),
+            item_ids=_ids(path / "ids/items.parquet"),
+            user_ids=_ids(path / "ids/users.parquet"),
+            trained_until=dt.datetime.fromisoformat(about["trained_until"]),
+        )
 
 
 def _ids(file: Path) -> pa.Array:
-    return pq.read_table(file).column(0).combine_chunks()
+    with _opening(file):
+        return pq.read_table(file).column(0).combine_chunks()
 
 # %% ../nbs/api/16_bundle.ipynb #1612d243
 def newest(

@@ -438,10 +438,11 @@ def load_saved(
     _no_bars()
     folder = Path(folder)
     source = json.loads((folder / "lm" / "source.json").read_text("utf-8"))
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", **local)
     if source["kind"] == "nano":
         model = AutoModelForCausalLM.from_pretrained(
-            folder / "lm", dtype=torch.float32, use_safetensors=True, local_files_only=True
+            folder / "lm", dtype=torch.float32, use_safetensors=True, **local
         )
         return _finish(model, tokenizer, source, settings)
     named = {"base": source["base"], "revision": source.get("revision")}

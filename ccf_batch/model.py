@@ -43,7 +43,9 @@ def describe(
     values = dict(attributes or [])
     named = [*use.categorical, *use.numeric, *use.text]
     parts = [title] if title else []
-    parts += [f" {name}: {', '.join(values[name])}" for name in named if values.get(name)]
+    for name in named:
+        said = [value for value in values.get(name) or [] if value]
+        parts += [f" {name}: {', '.join(said)}"] if said else []
     return ";".join(parts)
 
 # %% ../nbs/api/15_model.ipynb #0e7f6832

@@ -172,7 +172,8 @@ def test_newest_has_seen_nothing_of_the_night(tmp_path):
     def make(name, until, created):
         folder = settings.bundles / name
         folder.mkdir(parents=True)
-        about = {"schema": bundle.SCHEMA, "trained_until": until, "name": name}
+        about = {"schema": bundle.SCHEMA, "trained_until": until, "name": name, "template": "full"}
+        about |= {"settings": {}, "cf": {}, "files": {}}
         about |= {"id": bundle.bundle_id(about), "created": created}
         (folder / "bundle.json").write_text(json.dumps(about))
         return folder
