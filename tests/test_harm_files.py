@@ -227,6 +227,7 @@ domain.liked_above = 3
 ingest.interactions = "events.csv"
 ingest.items = "items.csv"
 score.threads = 1
+checks.on_failure = "warn"
 """
 
 

@@ -238,6 +238,7 @@ MAP = pa.map_(pa.string(), pa.list_(pa.string()))
 LAKE = """
 domain.liked_above = 3
 candidates.per_user = 3
+checks.on_failure = "warn"
 score.threads = 1
 score.shard_users = 4
 """
