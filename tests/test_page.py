@@ -3,6 +3,7 @@
 from html.parser import HTMLParser
 
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ccf_batch.page import Sheet, html, show
@@ -36,6 +37,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30) | st
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(TEXT, min_size=5, max_size=5))
 def test_text_stays_text_and_is_all_there(texts):
     title, note, caption, column, cell = texts
