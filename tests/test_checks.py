@@ -367,7 +367,18 @@ def test_rejected_pairs_have_a_budget(shop, tmp_path):
 
 def night_before(root, rows, date="2026-06-30", **manifest):
     write_ranked(root / f"date={date}/0.parquet", rows)
-    about = {"schema_version": publish.SCHEMA_VERSION} | manifest
+    about = {
+        "schema_version": publish.SCHEMA_VERSION,
+        "date": date,
+        "run_id": "0" * 16,
+        "bundle": "b",
+    }
+    about |= dict.fromkeys(("settings", "versions", "machine"), {}) | {"inputs": [], "shards": []}
+    about |= {
+        "attempts": 1,
+        "rows": len(rows),
+        "published_at": "2026-06-30T03:00:00+00:00",
+    } | manifest
     (root / f"date={date}/_manifest.json").write_text(json.dumps(about))
 
 
