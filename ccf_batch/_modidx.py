@@ -616,6 +616,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'ccf_batch.records.Input': ('api/records.html#input', 'ccf_batch/records.py'),
                                    'ccf_batch.records.Manifest': ('api/records.html#manifest', 'ccf_batch/records.py'),
                                    'ccf_batch.records.Manifest._instant': ('api/records.html#manifest._instant', 'ccf_batch/records.py'),
+                                   'ccf_batch.records.Named': ('api/records.html#named', 'ccf_batch/records.py'),
                                    'ccf_batch.records.Run': ('api/records.html#run', 'ccf_batch/records.py'),
                                    'ccf_batch.records.Shard': ('api/records.html#shard', 'ccf_batch/records.py'),
                                    'ccf_batch.records._deep': ('api/records.html#_deep', 'ccf_batch/records.py'),

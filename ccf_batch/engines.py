@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import records
 from .console import InputError
-from .publish import read_json
 from .settings import Settings
 
 # %% auto #0
@@ -87,7 +87,7 @@ def _served(settings: Settings) -> Path:
 def orphans(settings: Settings) -> list[Path]:
     "Folders of serving checkpoints whose bundle is gone from `paths.bundles`."
     made = {
-        read_json(about).get("id")
+        records.read(about, records.Named).get("id")
         for folder in settings.bundles.glob("[!.]*")
         for about in folder.glob("bundle.json")
     }

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # %% auto #0
-__all__ = ['Count', 'SHARD', 'DEPTH', 'Form', 'Input', 'Fingerprint', 'Run', 'Shard', 'Check', 'Manifest', 'read']
+__all__ = ['Count', 'SHARD', 'DEPTH', 'Form', 'Named', 'Input', 'Fingerprint', 'Run', 'Shard', 'Check', 'Manifest', 'read']
 
 # %% ../nbs/api/03_records.ipynb #f820127e
 class Form(BaseModel):
@@ -24,6 +24,12 @@ class Form(BaseModel):
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 SHARD = r"shard-([0-9]{5,9})-of-([0-9]{5,9})\.rows-([0-9]{1,18})\.sha256-([0-9a-f]{16})\.parquet"
+
+
+class Named(Form):
+    "What has an id, as `bundle.json`."
+
+    id: str
 
 
 class Input(Form):

@@ -373,7 +373,7 @@ def night_before(root, rows, date="2026-06-30", **manifest):
         "run_id": "0" * 16,
         "bundle": "b",
     }
-    about |= dict.fromkeys(("settings", "versions", "machine"), {}) | {"inputs": [], "shards": []}
+    about |= {key: {} for key in ("settings", "versions", "machine")} | {"inputs": [], "shards": []}
     about |= {
         "attempts": 1,
         "rows": len(rows),
