@@ -1,7 +1,8 @@
-"""Tonight's lists as an Airflow task; goes to Airflow's dags/ folder (Airflow 2.10 with its standard provider, or 3).
+"""Tonight's lists as an Airflow task; goes to Airflow's dags/ folder.
 
-The command runs in an environment of its own: what Airflow depends on and what torch depends on need
-not agree. The worker must see the workspace on a local disk.
+For Airflow 3, and 2.10 with the provider `standard`. The command runs in an environment of its
+own: what Airflow depends on and what torch depends on need not agree. The worker must see the
+workspace on a local disk.
 """
 
 from datetime import timedelta
@@ -13,7 +14,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 ZONE = "Europe/Paris"  # domain.zone of ccf.toml
 PYTHON = "/opt/ccf/.venv/bin/python"
 CONFIG = "/srv/ccf/ccf.toml"
-# the date that has begun where the users live; `ds` is a date in UTC, at 00:30 in Paris the day before
+# the date that has begun in that zone; `ds` is a date in UTC: at 00:30 in Paris, yesterday's
 DATE = "{{ data_interval_end.in_timezone('" + ZONE + "').to_date_string() }}"
 
 with DAG(
@@ -25,7 +26,7 @@ with DAG(
 ):
     BashOperator(
         task_id="score",
-        # `exec`: a task that is cleared or marked sends SIGTERM to the command, not to a shell before it
+        # `exec`: who kills the task sends SIGTERM to the command, not to a shell before it
         bash_command=f"exec {PYTHON} -m ccf_batch.score --config {CONFIG} --date {DATE}",
         skip_on_exit_code=3,  # nothing to do
         retries=2,  # goes on from the finished shards

@@ -466,3 +466,29 @@ def test_alerts_are_on_numbers_that_there_are():
     for rule in group["rules"]:
         named = set(re.findall(r"ccf_batch_\w+", rule["expr"]))
         assert named and named <= there, rule
+
+
+# The tutorial on the output
+
+
+def test_the_queries_of_the_tutorial(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(stand_in, "SLEEP_S", 0)
+    ws = shutil.copytree(sample, tmp_path / "w")
+    for date in ("2025-06-24", NIGHT):
+        assert command(ws, "--date", date) == 0
+    monkeypatch.chdir(ws)
+    nb = json.loads((ROOT / "nbs/tutorials/querying_the_output.ipynb").read_text())
+    code = ["".join(cell["source"]) for cell in nb["cells"] if cell["cell_type"] == "code"]
+    calls = [
+        node
+        for text in code
+        if not text.startswith("%%")
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sql"
+    ]
+    queries = [ast.literal_eval(call.args[0]) for call in calls]
+    answers = [duckdb.sql(query) for query in queries]
+    assert len(answers) >= 8
+    for query, answer in zip(queries, answers, strict=True):
+        assert answer is None or answer.fetchall(), query
+    assert Path("top5.csv").read_text().startswith("user_id,item_id,rank\n1,")

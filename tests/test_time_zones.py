@@ -109,7 +109,7 @@ def test_every_instant_is_of_one_date(zone, instant):
         if (zone, date) in SKIPPED:
             assert not length
         else:
-            assert dt.timedelta(hours=20) <= length <= dt.timedelta(hours=28)
+            assert dt.timedelta(hours=16) < length < dt.timedelta(hours=32)
     assert day_of(s.cutoff(night), s) <= night < day_of(s.cutoff(night) + SECOND, s)
 
 
