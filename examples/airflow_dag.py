@@ -1,8 +1,8 @@
 """Tonight's lists as an Airflow task; goes to Airflow's dags/ folder.
 
-For Airflow 3, and 2.10 with the provider `standard`. The command runs in an environment of its
-own: what Airflow depends on and what torch depends on need not agree. The worker must see the
-workspace on a local disk.
+For Airflow 3, and 2.10 with the provider `standard`. The command runs in an environment
+of its own: what Airflow depends on and what torch depends on need not agree. The worker
+must see the workspace on a local disk.
 """
 
 from datetime import timedelta
@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 ZONE = "Europe/Paris"  # domain.zone of ccf.toml
 PYTHON = "/opt/ccf/.venv/bin/python"
 CONFIG = "/srv/ccf/ccf.toml"
-# the date that has begun in that zone; `ds` is a date in UTC: at 00:30 in Paris, yesterday's
+# the date that has begun in that zone; `ds` is one in UTC: at 00:30 in Paris, yesterday's
 DATE = "{{ data_interval_end.in_timezone('" + ZONE + "').to_date_string() }}"
 
 with DAG(
