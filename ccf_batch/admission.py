@@ -9,12 +9,12 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from . import publish
+from . import publish, tables
 from .console import InputError, say
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['already_published', 'check_bundle']
+__all__ = ['already_published', 'check_bundle', 'unchanged']
 
 # %% ../nbs/api/19_admission.ipynb #d807c414
 def already_published(
@@ -67,4 +67,18 @@ def check_bundle(
         raise InputError(
             f"{path}: was trained with other settings: {'; '.join(changed)}; put them back, or train "
             "again: python -m ccf_batch.train"
+        )
+
+# %% ../nbs/api/19_admission.ipynb #5a533e76
+def unchanged(
+    s: Settings,
+    inputs: list[dict[str, Any]],  # From `tables.fingerprint`, before they were read
+) -> None:
+    "Raise `InputError` where the lake is not what it was."
+    now = tables.fingerprint(s)
+    if now != inputs:
+        (what,) = publish.differences({"inputs": inputs}, {"inputs": now})
+        raise InputError(
+            f"{s.lake}: was changed while it was read: {what}; nothing was published, "
+            "run the same command again"
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import stages
-from .console import OUTCOMES, Failed, NothingToDo, exit_code, logged, say, table
+from .console import OUTCOMES, Failed, NothingToDo, exit_code, logged, say, stopped, table
 
 # %% auto #0
 __all__ = ['span', 'each']
@@ -48,6 +48,8 @@ def each(
                 done[date] = one(date) or {}
                 said = f"{done[date].get('rows', 0):,} rows"
             except Exception as e:
+                if stopped():
+                    raise
                 codes[date], error = exit_code(e), logged(e)
                 if codes[date] == 1:
                     traceback.print_exc()

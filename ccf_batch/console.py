@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
 import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,8 @@ from . import __version__, stages
 from .settings import Settings, SettingsError, load
 
 # %% auto #0
-__all__ = ['OUTCOMES', 'CELL', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'exit_code', 'logged', 'tame',
-           'say', 'step', 'progress', 'table', 'main']
+__all__ = ['interruptible', 'OUTCOMES', 'CELL', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'lack',
+           'stopped', 'exit_code', 'logged', 'tame', 'say', 'step', 'progress', 'table', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
 class InputError(ValueError):
@@ -63,6 +66,39 @@ class Terminated(BaseException):
     "SIGTERM, as an exception. Exit code 143."
 
 
+_LACKS = {
+    errno.ENOSPC: "the disk is full: make room",
+    errno.EDQUOT: "the disk quota is used up: make room",
+    errno.EROFS: "the file system is read-only: make it writable, or name another folder in [paths]",
+    errno.EACCES: "this user may not do that: give the right, or name another folder in [paths]",
+    errno.EPERM: "this user may not do that: give the right, or name another folder in [paths]",
+    errno.EIO: "the disk fails: look into the system's log, and put it on another one",
+}
+
+
+def lack(e: BaseException) -> str | None:
+    "What the machine lacks, with the file; None where something else is wrong."
+    text = str(e).strip().partition("\n")[0]
+    if isinstance(e, OSError) and e.errno is not None:
+        number = e.errno if e.errno in _LACKS else None
+    else:  # DuckDB and safetensors only pass on the words
+        number = next((n for n in _LACKS if os.strerror(n) in str(e)), None)
+    if number is None:
+        return None
+    file = e.filename if isinstance(e, OSError) else None
+    said = f"{_LACKS[number]}, then run the same command again"
+    return f"{os.fsdecode(file)}: {said}" if file else f"{said} ({text})"
+
+
+_asked: list[int] = []  # signals that have asked the command to stop
+interruptible: weakref.WeakSet[Any] = weakref.WeakSet()  # connections; DuckDB's own threads go on
+
+
+def stopped() -> bool:
+    "Was the command asked to stop?"
+    return bool(_asked)
+
+
 def exit_code(
     e: BaseException,  # What a command raised
 ) -> int:
@@ -71,7 +107,10 @@ def exit_code(
         return e.code
     known = {SettingsError: 2, InputError: 2, NothingToDo: 3, CheckFailed: 4}
     known |= {KeyboardInterrupt: 130, Terminated: 143}
-    return next((code for kind, code in known.items() if isinstance(e, kind)), 1)
+    if stopped():
+        return 143 if _asked[0] == signal.SIGTERM else 130
+    other = 2 if isinstance(e, Exception) and lack(e) else 1
+    return next((code for kind, code in known.items() if isinstance(e, kind)), other)
 
 
 OUTCOMES = {
@@ -93,7 +132,7 @@ def logged(
         return e.logged
     if isinstance(e, SettingsError | InputError | NothingToDo | CheckFailed | Failed):
         return (str(e).splitlines() or [""])[0][:1000]
-    if isinstance(e, KeyboardInterrupt | Terminated):
+    if stopped() or isinstance(e, KeyboardInterrupt | Terminated):
         return OUTCOMES[exit_code(e)]
     at = traceback.extract_tb(e.__traceback__)
     where = f" at {Path(at[-1].filename).name}:{at[-1].lineno}" if at else ""
@@ -207,19 +246,31 @@ def table(
 # %% ../nbs/api/01_console.ipynb #f2bd0afc
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    "Turn SIGTERM into an exception for a while; only a main thread can."
+    "Turn SIGTERM into an exception for a while, and what becomes of it; only a main thread can."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(*_):
-        raise Terminated
+    def stop(number, _):
+        _asked.append(number)
+        for con in list(interruptible):
+            with contextlib.suppress(Exception):  # it is closed
+                con.interrupt()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background job
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
         yield
+    except Exception:
+        if stopped():
+            raise (Terminated if _asked[0] == signal.SIGTERM else KeyboardInterrupt) from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _asked.clear()
 
 
 def main(
@@ -242,6 +293,12 @@ def main(
         return exit_code(e)
     except (InputError, NothingToDo, CheckFailed, Failed) as e:
         _complain(f"{prog}: {e}")
+        return exit_code(e)
+    except Exception as e:
+        said = lack(e)
+        if said is None:
+            raise
+        _complain(f"{prog}: {said}")
         return exit_code(e)
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)

@@ -10,6 +10,8 @@ import importlib.resources
 from pathlib import Path
 from typing import Any
 
+from .console import interruptible
+
 # %% auto #0
 __all__ = ['statement', 'connect', 'run', 'arrow']
 
@@ -40,7 +42,9 @@ def connect(
         config["threads"] = str(threads)
     if str(database) != ":memory:":
         config["temp_directory"] = f"{database}.tmp"
-    return duckdb.connect(str(database), config=config)
+    con = duckdb.connect(str(database), config=config)
+    interruptible.add(con)
+    return con
 
 
 def run(

@@ -12,8 +12,10 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from .console import InputError
 
@@ -35,10 +37,20 @@ def _about_to(what: str, *paths: Path) -> None:
 def writing(
     path: Path,  # A file, or a folder whose files are written
 ) -> Iterator[None]:
-    "What is inside writes files that nobody reads yet."
+    "What is inside writes files that nobody reads yet; an error that names no file gets this one's name."
     _about_to("write", path)
-    yield
+    with _named(path):
+        yield
     _about_to("written", path)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        e.filename = e.filename or str(path)
+        raise
 
 
 def rename(old: Path, new: Path) -> None:
@@ -199,19 +211,34 @@ def swap_in(
     return replaced
 
 # %% ../nbs/api/03_disk.ipynb #f24fb672
+def _flock(
+    f: IO,
+    until: float,  # Time of `time.monotonic`
+) -> None:
+    "Lock an open file; raises `BlockingIOError` where it is still locked then."
+    while True:
+        try:
+            return fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
+
+
 @contextlib.contextmanager
 def lock(
     path: Path,  # The file that is locked; made where there is none
     what: str,  # What only one may do at a time, as in "a run for 2026-07-01"
+    wait_s: float = 0.0,  # How long another process may have it: it may only be looking
 ) -> Iterator[None]:
-    "Hold a lock, or raise `InputError` at once where another process has it."
+    "Hold a lock, or raise `InputError` where another process has it and keeps it."
     make(path.parent)
-    with open(path, "a+", encoding="utf-8") as f:
+    with open(path, "a+b", buffering=0) as f:
         try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(f, time.monotonic() + wait_s)
         except BlockingIOError:
             f.seek(0)
-            owner = f.read().strip() or "unknown"
+            owner = f.read().decode().strip() or "unknown"
             raise InputError(
                 f"{path}: {what} is under way (process {owner}); wait for it, or stop it"
             ) from None
@@ -219,7 +246,7 @@ def lock(
             raise InputError(
                 f"{path}: this file system has no locks ({e.strerror}); keep it on a local disk"
             ) from None
-        f.truncate(0)
-        f.write(str(os.getpid()))
-        f.flush()
+        with _named(path):
+            f.truncate(0)
+            f.write(str(os.getpid()).encode())
         yield

@@ -14,8 +14,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from . import disk, sample
-from .console import InputError, main, say, step, table
+from . import disk, sample, trouble
+from .console import InputError, lack, main, say, step, table
 from .database import connect
 from .database import run as sql
 from ccf_batch.datasets import (
@@ -61,6 +61,8 @@ class Reader:
         except (duckdb.OutOfMemoryException, duckdb.BinderException):
             raise  # not the file's fault
         except duckdb.Error as e:
+            if lack(e):
+                raise
             raise InputError(f"{file}: cannot be read: {str(e).splitlines()[0]}") from None
         for name in what.prepare:
             sql(self.con, name)
@@ -429,7 +431,8 @@ def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, it
     _check_replaceable(lake)
     work = lake.with_name(f".{lake.name}.ingest")
     disk.require_exchange(lake, settings.paths.allow_gap)
-    with disk.lock(lake.with_name(f".{lake.name}.lock"), "an ingest"):
+    lock = disk.lock(lake.with_name(f".{lake.name}.lock"), "an ingest")
+    with trouble.told(settings, "the lake is as it was", reads=False), lock:
         disk.remove(work)  # what a killed run left
         disk.make(work)
         try:

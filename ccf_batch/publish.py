@@ -24,9 +24,9 @@ from .console import InputError, say
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'FINGERPRINT', 'ROW_GROUP', 'KEEP_DAYS', 'versions', 'limits', 'fingerprint', 'run_id',
-           'differences', 'place', 'published', 'damage', 'schema', 'Shard', 'locked', 'scratch', 'Run', 'shard',
-           'publish', 'tidy']
+__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'FINGERPRINT', 'ROW_GROUP', 'KEEP_DAYS', 'PATIENCE_S', 'versions', 'limits',
+           'fingerprint', 'run_id', 'differences', 'place', 'published', 'damage', 'schema', 'Shard', 'locked',
+           'scratch', 'aside', 'Run', 'shard', 'publish', 'tidy']
 
 # %% ../nbs/api/19_publish.ipynb #d3903963
 SCHEMA_VERSION = 1
@@ -255,12 +255,13 @@ class Shard:
 
 # %% ../nbs/api/19_publish.ipynb #419a736c
 KEEP_DAYS = 1.0
+PATIENCE_S = 1.0  # somebody who looks whether a run is alive holds its lock for an instant
 
 
 @contextlib.contextmanager
-def locked(root: Path, date: dt.date) -> Iterator[None]:
+def locked(root: Path, date: dt.date, wait_s: float = 0.0) -> Iterator[None]:
     "Hold the lock of a date; raises `InputError` where another run for it is alive."
-    with disk.lock(root / "_staging" / f"date={date}.lock", f"a run for {date}"):
+    with disk.lock(root / "_staging" / f"date={date}.lock", f"a run for {date}", wait_s):
         yield
 
 
@@ -274,6 +275,16 @@ def scratch(root: Path, date: dt.date) -> Iterator[Path]:
         yield folder
     finally:
         disk.remove(folder)
+
+
+def aside(
+    folder: Path,  # The staging folder of a date, whose lock is held
+    run_id: str,
+) -> Path:
+    "A free name for output that was replaced; counted, because a clock may be set back."
+    names = (p.name.rpartition("-")[2] for p in folder.glob(f"{run_id}.replaced-*"))
+    last = max((int(n) for n in names if re.fullmatch("[0-9]+", n)), default=0)
+    return folder / f"{run_id}.replaced-{last + 1}"
 
 
 class Run:
@@ -315,7 +326,7 @@ class Run:
             self._set_aside()
 
     def _set_aside(self) -> None:
-        disk.rename(self.folder, self.folder.with_name(f"{self.id}.replaced-{time.time_ns()}"))
+        disk.rename(self.folder, aside(self.folder.parent, self.id))
 
     def _say_why_not_resumed(self) -> None:
         "Name what has changed since a run for this date that was not finished."

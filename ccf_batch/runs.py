@@ -265,7 +265,7 @@ def age(
 def _remove(run: Found, root: Path) -> None:
     "Out of the readers' sight in one step, then off the disk; the date's lock is held."
     if run.state in ("published", "trial"):
-        aside = root / "_staging" / f"date={run.date}" / f"{run.run_id}.replaced-{time.time_ns()}"
+        aside = publish.aside(root / "_staging" / f"date={run.date}", run.run_id)
         aside.mkdir(parents=True)
         disk.rename(run.folder, aside / "output")
         disk.remove(aside)

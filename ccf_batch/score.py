@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import functools
-import os
 import platform
 import tempfile
 import time
@@ -34,15 +32,16 @@ from ccf_batch import (
     publish,
     stages,
     tables,
+    trouble,
 )
-from .admission import already_published, check_bundle
+from .admission import already_published, check_bundle, unchanged
 from .console import InputError, NothingToDo, main, progress, say, step, table
 from .database import connect
 from .settings import Settings
 from .summary import duration, peak_mb, prepared_rows, saved_tokens, show_night, show_top
 
 # %% auto #0
-__all__ = ['PROBE_USERS', 'PROBE_SHARE', 'PROBE_LEAST_S', 'PROBE_S', 'BLOCK', 'ScoreCommand', 'margins', 'clock', 'Night',
+__all__ = ['PROBE_USERS', 'PROBE_SHARE', 'PROBE_LEAST_S', 'PROBE_S', 'BLOCK', 'KEPT', 'ScoreCommand', 'margins', 'clock', 'Night',
            'total', 'timed', 'score_shard', 'score_shards', 'machine', 'expect', 'run']
 
 # %% ../nbs/api/20_score.ipynb #6799406f
@@ -311,16 +310,17 @@ def run(
         return None
 
 
+KEPT = "what was published before is untouched, and finished shards are kept"
+
+
 def _run(s: ScoreCommand) -> dict[str, Any] | None:
-    "Score one date."
-    with tables.reading(s):
+    "Score one date; what the machine or the lake lacks is told in a line."
+    with trouble.told(s, KEPT):
         return _one(s)
 
 
 def _one(s: ScoreCommand) -> dict[str, Any] | None:
-    "The same; an error in reading the lake is DuckDB's."
-    import duckdb
-
+    "Score one date."
     from ccf_batch import bundle
 
     choice = engines.choose(s)
@@ -340,26 +340,13 @@ def _one(s: ScoreCommand) -> dict[str, Any] | None:
         return None
     root = s.workspace / "trials" if s.limit_users else s.ranked
     again = s.overwrite or s.limit_users is not None
-    try:
-        with publish.locked(root, date):
-            manifest = already_published(root, date, made_of, again)
-            if manifest:
-                say(f"{date} is published already, from the same inputs, bundle and settings")
-            else:
-                manifest = _score(s, root, date, path, choice, made_of, findings)
-        publish.tidy(root)
-    except duckdb.OutOfMemoryException as e:
-        raise InputError(
-            f"score.memory_limit = {s.score.memory_limit} is too little for DuckDB "
-            f"({str(e).splitlines()[0]}); finished shards are kept: raise it and run the same command"
-        ) from None
-    except (OSError, duckdb.IOException) as e:
-        if getattr(e, "errno", None) != errno.ENOSPC and os.strerror(errno.ENOSPC) not in str(e):
-            raise
-        raise InputError(
-            f"{root}: the disk is full; what was published before is untouched, and finished shards "
-            "are kept: make room and run the same command again"
-        ) from None
+    with publish.locked(root, date, publish.PATIENCE_S):
+        manifest = already_published(root, date, made_of, again)
+        if manifest:
+            say(f"{date} is published already, from the same inputs, bundle and settings")
+        else:
+            manifest = _score(s, root, date, path, choice, made_of, findings)
+    publish.tidy(root)
     show_top(s, publish.place(root, date), manifest, s.show_users)
     return manifest
 
@@ -427,6 +414,7 @@ def _score(
         night, prepared, found = _night(
             s, date, path, choice, publish.run_id(made_of), work, seconds
         )
+        unchanged(s, made_of["inputs"])  # before a shard is kept that was made of both
         resume, gap = s.resume == "auto", s.paths.allow_gap
         run = publish.Run(root, date, made_of, machine(night.scorer), gap, resume)
         shards = night.assembly.shards
@@ -443,10 +431,7 @@ def _score(
             raise NothingToDo(
                 f"{s.lake}: no row is left for {date} after the rules: nothing is published"
             )
-        if tables.fingerprint(s) != made_of["inputs"]:
-            raise InputError(
-                f"{s.lake}: was changed while {date} was scored; run the same command again"
-            )
+        unchanged(s, made_of["inputs"])
         with clock(seconds, "checks"):
             found += output_checks.of_output(night.assembly, run, trial=s.limit_users is not None)
     attempt_s = time.perf_counter() - start

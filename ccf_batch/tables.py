@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .console import InputError
+from .console import InputError, lack
 from .database import connect, run
 from .settings import Settings
 
@@ -212,10 +212,15 @@ def fault(
 ) -> str | None:  # In DuckDB's words; None where all its rows can be read
     "Why a file of a table cannot be read as the contract says."
     import duckdb
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     needed, optional = CONTRACT[table]
-    names = [n for n in pq.read_schema(file).names if n in needed | optional]
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowInvalid, OSError) as e:
+        return str(e)
+    names = [n for n in schema.names if n in needed | optional]
     kinds = needed | optional
     times = [n for n in names if kinds[n] == "time"]
     others = [n for n in names if kinds[n] != "time"]
@@ -239,7 +244,9 @@ def reading(settings: Settings) -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException:
         raise
-    except duckdb.Error:
+    except duckdb.Error as e:
+        if lack(e):  # no file is to blame for a full disk
+            raise
         for table in CONTRACT:
             for file in files(settings, table):
                 if why := fault(file, table):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import disk
+from . import disk, trouble
 from .console import InputError, main, say, step, table
 from .settings import Settings
 
@@ -268,7 +268,8 @@ def run(
     "Train a bundle, say how good it is, and say what comes next."
     from ccf_batch import bundle, tables
 
-    with disk.lock(s.bundles / ".lock", "a training"), deterministic():
+    kept = "earlier bundles are untouched, and what was trained is kept"
+    with trouble.told(s, kept), disk.lock(s.bundles / ".lock", "a training"), deterministic():
         tables.check(s)
         model, date, metrics, seconds = fitted(s)
         with step("Writing the bundle", stage="writing_bundle"):

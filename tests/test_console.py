@@ -1,8 +1,14 @@
 "Entry points: exit codes and where messages go."
 
+import os
+import signal
+import threading
+
 import pytest
 
+from ccf_batch import backfill
 from ccf_batch.console import InputError, NothingToDo, main, table
+from ccf_batch.database import connect
 from ccf_batch.settings import Settings
 
 
@@ -40,6 +46,24 @@ def test_exit_codes(raises, code, capsys):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         main(Command, run_with(ZeroDivisionError()), "prog", missing_ok=True, argv=[])
+
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_in_the_middle_of_a_query(sent, code, capsys):
+    tried = []
+
+    def long(date):
+        tried.append(date)
+        threading.Timer(0.1, os.kill, (os.getpid(), sent)).start()
+        query = "SELECT sum(hash(a + b)) FROM range(1000000) a(a), range(1000000) b(b)"
+        connect(threads=2).execute(query)
+
+    def run(settings):
+        backfill.each(backfill.span("2026-07-01..2026-07-03"), long)
+
+    assert main(Command, run, "prog", missing_ok=True, argv=[]) == code
+    assert len(tried) == 1  # DuckDB makes a RuntimeError of it, which is no date that failed
+    assert "prog: stopped" in capsys.readouterr().err
 
 
 def test_settings_errors_are_a_line_each(tmp_path, capsys):

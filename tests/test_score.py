@@ -438,6 +438,12 @@ def test_one_run_for_a_date(ws, capsys):
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (duckdb.IOException("could not write: No space left on device"), "the disk is full"),
         (
+            PermissionError(errno.EACCES, "Permission denied", "w/ranked"),
+            "w/ranked: this user may not",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "w"), "the file system is read-only"),
+        (OSError(errno.EIO, "Input/output error", "w/ranked"), "w/ranked: the disk fails"),
+        (
             duckdb.OutOfMemoryException("failed to allocate"),
             "score.memory_limit = 4GB is too little",
         ),
@@ -450,8 +456,8 @@ def test_what_the_machine_lacks(ws, capsys, monkeypatch, error, said):
     monkeypatch.setattr(score, "score_shards", fail)
     assert command(ws) == 2
     assert said in capsys.readouterr().err
-    with pytest.raises(PermissionError):  # what is no lack of room keeps its traceback
-        error = PermissionError(errno.EACCES, "no")
+    with pytest.raises(ChildProcessError):  # what is no lack keeps its traceback
+        error = ChildProcessError(errno.ECHILD, "no")
         command(ws)
 
 
