@@ -63,7 +63,10 @@ class Reader:
         except duckdb.Error as e:
             if lack(e):
                 raise
-            raise InputError(f"{file}: cannot be read: {str(e).splitlines()[0]}") from None
+            why = str(e).splitlines()[0]  # may quote what the file holds
+            raise InputError(
+                f"{file}: cannot be read: {why}", logged=f"{file}: cannot be read"
+            ) from None
         for name in what.prepare:
             sql(self.con, name)
         sql(
@@ -134,7 +137,10 @@ def _usable_columns(file: Path, what: Table) -> None:
     names = [n.lower() for n in column_names(file, what.text)]
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
-        raise InputError(f"{file}: has more than one column {repeated[0]!r}; rename them")
+        raise InputError(
+            f"{file}: has more than one column {repeated[0]!r}; rename them",
+            logged=f"{file}: has two columns of one name; rename them",
+        )
     ours = sorted({"ccf_row", ABSENT, ABSENT_LIST} & set(names))
     if ours:
         raise InputError(f"{file}: has a column {ours[0]!r}, a name that is used here; rename it")
@@ -145,9 +151,11 @@ def _need_columns(file: Path, input: str, what: Table) -> None:
     for ours in what.needed:
         theirs = what.columns.get(ours) or what.attributes.get(ours) or ours
         if theirs not in has:
+            lacks = f"{file}: has no column {theirs!r} ({input} need it as {ours})"
             raise InputError(
-                f"{file}: has no column {theirs!r} ({input} need it as {ours}); it has {', '.join(has)[:500]}. If one "
-                f'of them is meant, say so under [ingest.columns]: {ours} = "its name"'
+                f"{lacks}; it has {', '.join(has)[:500]}. If one "
+                f'of them is meant, say so under [ingest.columns]: {ours} = "its name"',
+                logged=lacks,  # without a header, the first row's values are what it has
             )
 
 # %% ../nbs/api/06_ingest.ipynb #a76aab7c

@@ -88,7 +88,10 @@ def read(
         try:
             _rows(con, file, whole)
         except (duckdb.InvalidInputException, duckdb.ConversionException) as e:
-            raise InputError(f"{file}: cannot be read: {str(e).splitlines()[0]}") from None
+            why = str(e).splitlines()[0]  # may quote what the file holds
+            raise InputError(
+                f"{file}: cannot be read: {why}", logged=f"{file}: cannot be read"
+            ) from None
         run(con, "evaluate/score_table", whole_users=whole["user_id"], whole_items=whole["item_id"])
         _check(con, file, whole)
         ids = {"user_id": user_id.cast(pa.string()), "item_id": item_id.cast(pa.string())}
@@ -110,9 +113,8 @@ def _rows(con, file: Path, whole: dict[str, bool]) -> None:
     for name in NEEDED:
         if names.count(name) != 1:
             has = "has no column" if name not in names else "has more than one column"
-            raise InputError(
-                f"{file}: {has} {name!r}; it needs {', '.join(NEEDED)}, and has {', '.join(names)}"
-            )
+            lacks = f"{file}: {has} {name!r}; it needs {', '.join(NEEDED)}"
+            raise InputError(f"{lacks}, and has {', '.join(names)}", logged=lacks)
     literal = glob.escape(str(file))
     if is_parquet(file):
         _check_types(file, whole)

@@ -250,7 +250,10 @@ def reading(settings: Settings) -> Iterator[None]:
         for table in CONTRACT:
             for file in files(settings, table):
                 if why := fault(file, table):
-                    raise InputError(f"{file}: cannot be read ({why}); write it again") from None
+                    raise InputError(
+                        f"{file}: cannot be read ({why}); write it again",
+                        logged=f"{file}: cannot be read; write it again",  # `why` may quote a row
+                    ) from None
         raise
 
 # %% ../nbs/api/04_tables.ipynb #fcf7d8df

@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import stand_in
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from ccf_batch import console, disk, evaluate, ingest, monitor, runs, score, stages, train
+from ccf_batch import console, disk, evaluate, ingest, monitor, rivals, runs, score, stages, train
 from ccf_batch.settings import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -187,31 +189,52 @@ def test_each_date_says_its_own(ws, monkeypatch):
     assert dates["2025-06-30"]["error"].startswith("KeyError at ")
 
 
-def test_other_commands_and_rows_that_they_quote(ws, tmp_path):
-    (tmp_path / "ratings.csv").write_text(
-        "userId,movieId,rating,timestamp\n" + "zq1@example.com,1,five,1\n" * 3
-    )
+@pytest.mark.parametrize(
+    "ratings",
+    [
+        "userId,movieId,rating,timestamp\n" + "zq1@example.com,1,five,1\n" * 3,
+        "zq1@example.com,1,5,1\nzq2@example.com,1,5,1\n",  # no header
+        "zq1@example.com,zq1@example.com,5,1\n",
+        "userId,movieId,rating,timestamp\n" + 'zq1@example.com,1,"5,1\n' * 3,
+    ],
+    ids=["no number", "no header", "one name twice", "open quotes"],
+)
+def test_what_ingest_rejects(ws, tmp_path, capsys, ratings):
+    (tmp_path / "ratings.csv").write_text(ratings)
     (tmp_path / "movies.csv").write_text("movieId,title,genres\n1,A,Drama\n")
-    config = ["--config", str(ws / "ccf.toml")]
-    source = [*config, "--source", str(tmp_path)]
-    assert console.main(ingest.IngestCommand, ingest.run, "ingest", argv=source) == 2
-    start, reading, end = lines(ws)
-    assert start["command"] == "ingest" and reading["outcome"] == "unfinished"
-    assert "rows of interactions are rejected" in end["error"]
-    with pytest.raises(console.InputError, match="zq1@example") as e:
-        raise_rivals(tmp_path)
-    assert "zq" not in console.logged(e.value) and "row" in console.logged(e.value)
+    flags = ["--config", str(ws / "ccf.toml"), "--source", str(tmp_path)]
+    assert console.main(ingest.IngestCommand, ingest.run, "ingest", argv=flags) == 2
+    start, *_, end = lines(ws)
+    assert start["command"] == "ingest" and "ratings" in capsys.readouterr().err
+    assert end["error"] and end["exit_code"] == 2
 
 
-def raise_rivals(folder):
-    "A score file with two scores of a pair."
-    import pyarrow as pa
+@pytest.mark.parametrize(
+    "scores",
+    [
+        "user_id,item_id,score\nzq1@example.com,1,0.5\nzq1@example.com,1,0.6\n",
+        "user_id,item_id,score\nzq1@example.com,1,high\n",
+        "zq1@example.com,1,0.5\n",
+    ],
+    ids=["two scores", "no number", "no header"],
+)
+def test_what_a_file_of_scores_has(tmp_path, scores):
+    file = tmp_path / "scores.csv"
+    file.write_text(scores)
+    with pytest.raises(console.InputError, match=r"zq1|high") as e:
+        rivals.read(file, pa.array(["zq1@example.com"]), pa.array([1]))
+    assert "zq" not in console.logged(e.value) and "scores.csv" in console.logged(e.value)
 
-    from ccf_batch import rivals
 
-    file = folder / "scores.csv"
-    file.write_text("user_id,item_id,score\nzq1@example.com,1,0.5\nzq1@example.com,1,0.6\n")
-    rivals.read(file, pa.array(["zq1@example.com"]), pa.array([1]))
+def test_a_lake_whose_ids_are_no_text(ws, capsys):
+    "DuckDB quotes what it cannot read."
+    for file in (ws / "lake/interactions").rglob("*.parquet"):
+        rows = duckdb.connect().sql(f"FROM '{file}'").arrow().read_all()
+        bad = pa.array([u.as_py().encode() + b"\xff" for u in rows["user_id"]], pa.binary())
+        pq.write_table(rows.set_column(0, "user_id", bad.view(pa.string())), file)
+    assert command(ws, "--date", NIGHT) == 2
+    assert "zq" in capsys.readouterr().err
+    assert "cannot be read; write it again" in lines(ws)[-1]["error"]
 
 
 def test_a_log_that_cannot_be_written(ws, capsys):
