@@ -320,7 +320,7 @@ def command(ws, *flags):
     )
 
 
-@fuzz(40)
+@fuzz(20)
 @given(data=st.data())
 def test_any_json_in_the_place_of_a_manifest(nights, tmp_path_factory, capsys, data):
     outside = tmp_path_factory.mktemp("m")
@@ -351,7 +351,7 @@ def age(ws, days):
     "As if all files had been written so long ago."
     then = dt.datetime.now().timestamp() - days * 86_400
     for path in ws.rglob("*"):
-        os.utime(path, (then, then))
+        os.utime(path, (then, then), follow_symlinks=False)
 
 
 @pytest.fixture(scope="module")
@@ -413,3 +413,49 @@ def test_a_run_id_is_no_path(nights, tmp_path):
     assert {p for p in tmp_path.rglob("*") if ws not in [p, *p.parents]} == watched
     assert made and all(ws.resolve() in p.resolve().parents for p in made)
     assert not list(ws.glob("trials/date=*"))
+
+
+@pytest.mark.parametrize("command_", ["prune", "tidy"])
+def test_links_among_staged_runs_are_removed_not_followed(nights, tmp_path, command_):
+    ws = shutil.copytree(nights, tmp_path / "w")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/precious.txt").write_text("precious")
+    staged = ws / f"ranked/_staging/date={DAY}"
+    (staged / "0123456789abcdef").symlink_to(tmp_path / "outside")
+    (staged / "dead").symlink_to(tmp_path / "gone")
+    (staged / "notes.txt").write_text("of no run")
+    (next(staged.glob("*/output")) / "folder").mkdir()
+    age(ws, 400)
+    age(tmp_path / "outside", 400)
+    if command_ == "prune":
+        assert command(ws, "prune", "--older-than", "52w") == 0
+    else:
+        publish.tidy(ws / "ranked")
+    assert not os.path.lexists(staged / "0123456789abcdef")
+    assert (tmp_path / "outside/precious.txt").read_text() == "precious"
+
+
+def test_a_folder_in_the_place_of_a_shard_is_made_way_with(nights, clean, tmp_path):
+    ws = shutil.copytree(nights, tmp_path / "w")
+    left = ws / f"ranked/_staging/date={DAY}" / publish.run_id(fingerprint(bundle="b3"))
+    (left / "output/folder/inner").mkdir(parents=True)
+    (left / "shard-00001.tmp").mkdir()
+    go(ws / "ranked", fingerprint(bundle="b3"))
+    assert content(ws / "ranked") == clean
+    assert not list((ws / f"ranked/date={DAY}").glob("folder"))
+
+
+@pytest.mark.parametrize("older", ["9" * 400 + "d", "999999999w", "٣d", "1e3d", "-1d", ""])
+def test_no_age_is_too_old_to_be_said(nights, older, capsys):
+    code = command(nights, "prune", f"--older-than={older}", "--dry-run")
+    assert code == (0 if older == "999999999w" else 2)
+    harm.assert_tame(capsys.readouterr().err)
+
+
+def test_a_folder_is_a_date_only_as_it_is_written_here(nights, tmp_path):
+    ws = shutil.copytree(nights, tmp_path / "w")
+    for name in ("date=20260701", "date=2026-W27-3"):
+        (ws / "ranked" / name).mkdir()
+    s = load(Settings, ws / "ccf.toml")
+    before = runs.found(load(Settings, nights / "ccf.toml"))
+    assert len(runs.found(s)) == len(before)

@@ -97,7 +97,7 @@ def bytes_for(path, name, trace):
 
 
 @pytest.mark.parametrize("seal", ["as it was", "sealed again"])
-@fuzz(40)
+@fuzz(25)
 @given(data=st.data())
 def test_any_bytes_in_any_file_of_a_bundle(nano, tmp_path_factory, seal, data):
     "Not sealed again: refused by the file's name. Sealed again, as its maker could: loaded, or refused."
@@ -280,7 +280,7 @@ ATTRIBUTES = st.none() | st.dictionaries(
 ).map(lambda d: list(d.items()))
 
 
-@fuzz(40)
+@fuzz(15)
 @given(title=st.none() | TEXT | LONG, attributes=ATTRIBUTES)
 def test_a_title_moves_no_other_candidates_margin(night, title, attributes):
     "Over the packed engine, whatever the title of an item of nobody's history says."
