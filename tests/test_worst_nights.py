@@ -19,7 +19,7 @@ import pytest
 import stand_in
 from tiny import CONFIG, write_workspace
 
-from ccf_batch import assemble, console, ingest, publish, runs, score, settings
+from ccf_batch import assemble, console, ingest, publish, runs, score, settings, train
 
 DATE, OTHER = "2026-03-02", "2026-03-01"
 EXTRA = """
@@ -183,6 +183,19 @@ def test_a_lake_and_bundles_need_not_be_writable(ws, after, mount):
     assert command(ws, *NEW) == 0 and seen(ws) == after
 
 
+def train_command(ws):
+    argv = ["--config", str(ws / "ccf.toml"), "--date", DATE, "--train.max-steps", "1"]
+    return console.main(train.TrainSettings, train.run, "train", argv=argv)
+
+
+def test_no_place_for_a_bundle(ws, mount, capsys):
+    (ws / "bundles").mkdir()
+    mount("--bind", ws / "bundles", ws / "bundles")
+    mount("-o", "remount,bind,ro", ws / "bundles")
+    assert train_command(ws) == 2
+    refused(capsys, ws, seen(ws), f"{ws}/bundles/", "read-only", "earlier bundles are untouched")
+
+
 # Input
 
 
@@ -222,6 +235,8 @@ def test_a_broken_input_file(ws, after, capsys, table, how):
         end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
         file.write_bytes(data[:4] + bytes(end - 4) + data[end:])
     assert command(ws, *NEW) == 2
+    refused(capsys, ws, before, str(file), "write it again")
+    assert train_command(ws) == 2
     refused(capsys, ws, before, str(file), "write it again")
     put_back(file, data, stat)
     assert command(ws, *NEW) == 0 and seen(ws) == after
