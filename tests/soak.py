@@ -55,8 +55,10 @@ on_failure = "warn"
 """
 SETTINGS = {"first": 20, "second": 10, "third": 5}  # top_k of what is published
 SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGTERM,) * 2 + (signal.SIGINT,) * 2
-# what a run says or leaves when it gets there, and about how long it stays, as a share of a run
-STAGES = {"start": 0.1, "assembly": 0.4, "loading": 0.1, "scoring": 0.3, "publication": 0.03}
+# about how long a run stays there, as a share of all
+STAGES = {"start": 0.1, "assembly": 0.3, "loading": 0.3, "scoring": 0.08, "publication": 0.03}
+WHERE = [*["anywhere"] * 8, *STAGES, "scoring", *["publication"] * 2]
+# what a run has said when it is there; publication is told by what it leaves
 SAYS = {"▸ Histories": "assembly", "▸ Bundle": "loading", " shards\n": "scoring"}
 FRESH = 0.1  # share of the runs that are processes from their start
 READ = """
@@ -168,10 +170,15 @@ class Watch:
     polls: int = 0
     before_the_first: int = 0  # polls that found nothing yet
     errors: int = 0  # clean ones: a file went while it was read
-    words: list[str] = field(default_factory=list)  # what must not be
+    mixtures: int = 0
+    words: list[str] = field(default_factory=list)  # what must not be, each once
     states: Counter = field(default_factory=Counter)  # (date, run, rows, hash)
     changes: list[tuple] = field(default_factory=list)  # seconds, date, run
     now: dict[str, tuple] = field(default_factory=dict)
+
+    def wrong(self, said: str) -> None:
+        if said not in self.words:
+            self.words.append(said)
 
     def look(self, con, ranked: Path, began: float) -> None:
         import duckdb
@@ -185,20 +192,21 @@ class Watch:
             elif "No such file" in str(e):
                 self.errors += 1
             else:
-                self.words.append(f"a reader failed: {e}")
+                self.wrong(f"a reader failed: {e}")
             return
         except duckdb.Error as e:
-            self.words.append(f"a reader failed: {e}")
+            self.wrong(f"a reader failed: {e}")
             return
         for date in self.now.keys() - seen.keys():
-            self.words.append(f"{date} was gone")
+            self.wrong(f"{date} was gone")
         for date, found in seen.items():
             self.states.update((date, *what) for what in found)
             if len(found) > 1:
-                self.words.append(f"{date} was a mixture: {found}")
+                self.mixtures += 1
+                self.wrong(f"{date} was a mixture: {found}")
             elif self.now.get(date) != found[0]:
                 if (was := self.now.get(date)) and was[0] == found[0][0]:
-                    self.words.append(f"{date} of one run was seen in two states")
+                    self.wrong(f"{date} of one run was seen in two states")
                 self.changes.append((round(time.monotonic() - began, 2), date, found[0][0]))
                 self.now[date] = found[0]
 
@@ -252,7 +260,7 @@ class Soak:
     def moment(self, job: Job, date: str, before: bytes | None, fresh: bool) -> None:
         "Wait until it is time to kill."
         took = sorted(self.typical[fresh])[len(self.typical[fresh]) // 2]
-        where = self.dice.choice([*["anywhere"] * len(STAGES), *STAGES])
+        where = self.dice.choice(WHERE)
         if where == "anywhere":
             time.sleep(self.dice.uniform(0, took))
             return
@@ -449,7 +457,7 @@ def judged(run: Soak, seen: dict, whole: Whole, dates: list[str], killed_s: floa
         "polls": seen["polls"],
         "reader_errors": seen["errors"],
         "before_the_first": seen["before_the_first"],
-        "mixtures": sum("mixture" in said for said in seen["words"]),
+        "mixtures": seen["mixtures"],
         "different": different,
         "words": words,
         "seconds": {"killed": round(killed_s), "all": round(time.monotonic() - run.began)},
