@@ -832,6 +832,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'ccf_batch.stages._Lines.__init__': ('api/stages.html#_lines.__init__', 'ccf_batch/stages.py'),
                                   'ccf_batch.stages._Lines.close': ('api/stages.html#_lines.close', 'ccf_batch/stages.py'),
                                   'ccf_batch.stages._Lines.emit': ('api/stages.html#_lines.emit', 'ccf_batch/stages.py'),
+                                  'ccf_batch.stages._is_strange': ('api/stages.html#_is_strange', 'ccf_batch/stages.py'),
                                   'ccf_batch.stages.about': ('api/stages.html#about', 'ccf_batch/stages.py'),
                                   'ccf_batch.stages.note': ('api/stages.html#note', 'ccf_batch/stages.py'),
                                   'ccf_batch.stages.record': ('api/stages.html#record', 'ccf_batch/stages.py'),

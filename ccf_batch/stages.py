@@ -98,6 +98,17 @@ class _Lines(logging.Handler):
         super().close()
 
 
+def _is_strange(path: Path) -> bool:
+    "Is it a file whose first line is none of ours?"
+    try:
+        if not path.is_file():  # a pipe would wait for somebody who writes
+            return False
+        with path.open("rb") as f:
+            return f.read(1) not in (b"", b"{")
+    except OSError:
+        return False  # opening it for writing says why
+
+
 @contextlib.contextmanager
 def to_file(
     path: Path | None,  # `operation.log`; None: nothing is written
@@ -106,6 +117,11 @@ def to_file(
     if path is None:
         yield
         return
+    if _is_strange(path):
+        raise SettingsError(
+            f"operation.log = {str(path)!r}: holds something that is no log of this program, and lines "
+            "would be added to it; name another file"
+        )
     try:
         handler = _Lines(path)
     except OSError as e:

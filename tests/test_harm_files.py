@@ -194,6 +194,7 @@ USED = [
         "checks",
         "ingest",
         "attributes",
+        "operation",
     )
 ]
 USED = [k for k in USED if k not in SPARED]
@@ -287,6 +288,19 @@ def test_ingest_replaces_nothing_but_a_lake(small, tmp_path_factory, capsys, lak
     assert ingest_command(ws, "--paths.lake", lake) == 2
     assert "paths.lake" in capsys.readouterr().err
     assert content_of(ws.parent) == before
+
+
+@pytest.mark.parametrize("log", ["ccf.toml", "lake/items/items.parquet", "lake", "../precious.txt"])
+def test_a_log_is_added_to_nothing_else(small, tmp_path_factory, capsys, log):
+    ws = copied(small, tmp_path_factory)
+    before = content_of(ws.parent)
+    assert ingest_command(ws, "--operation.log", log) == 2
+    assert "operation.log" in capsys.readouterr().err
+    assert stand_in.main(["--config", str(ws / "ccf.toml"), "--operation.log", log]) == 2
+    assert "operation.log" in capsys.readouterr().err
+    assert content_of(ws.parent) == before
+    for _ in range(2):
+        assert ingest_command(ws, "--operation.log", "night.jsonl") == 0
 
 
 # --- manifests, and what a run left ------------------------------------------------------------------
