@@ -72,13 +72,14 @@ def features(
     size: Size = ONE,
 ) -> np.ndarray:  # float64 [6]
     "What seconds depend on: calls, users, pairs, weights, width, attention."
+    spared = work.tokens - work.pairs if size.ends else 0.0  # tokens that the last layer is spared
     return np.array(
         [
             calls * size.layers,
             work.users,
             work.pairs,
-            size.weights * work.tokens - size.ends * (work.tokens - work.pairs),
-            size.width * work.tokens,
+            size.weights * work.tokens - size.ends * spared,
+            size.width * (work.tokens - spared / size.layers),
             size.width * work.attended,
         ],
         float,

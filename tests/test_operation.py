@@ -167,7 +167,9 @@ def test_sigterm_among_the_shards(ws):
     # the next attempt adds to the same file
     assert command(ws) == 0
     shards = next(line for line in reversed(lines(ws)) if line["stage"] == "shards")
-    assert shards["counts"]["shards_before"] == stopped["shards"]["counts"]["shards"]
+    # the signal may come in the instant in which a shard is done, and not yet counted
+    more = shards["counts"]["shards_before"] - stopped["shards"]["counts"]["shards"]
+    assert more in (0, 1)
 
 
 def test_each_date_says_its_own(ws, monkeypatch):
