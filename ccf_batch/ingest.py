@@ -431,8 +431,6 @@ class IngestCommand(Settings):
 
 def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, items, …
     "Write the lake. Raises `InputError` for what somebody can mend; the old lake then stays."
-    import duckdb
-
     if (settings.source is None) == (not settings.sample):
         raise InputError("say either --source FOLDER, the folder of a data set, or --sample")
     lake = settings.lake
@@ -445,11 +443,6 @@ def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, it
         disk.make(work)
         try:
             return _ingest(settings, work)
-        except duckdb.OutOfMemoryException as e:
-            raise InputError(
-                f"score.memory_limit = {settings.score.memory_limit} is too little for DuckDB "
-                f"({str(e).splitlines()[0]}); the lake is as it was: raise it"
-            ) from None
         finally:
             disk.remove(work)
 
