@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import disk
+from . import disk, publish
 from .console import CheckFailed, InputError, exit_code
-from .output_checks import date_before
 from .settings import Settings
 
 # %% auto #0
@@ -166,7 +165,7 @@ def watched(
             "run_seconds": round(took, 3),
             "failed_checks": sum(not f["ok"] for f in findings),
         }
-        if date := date_before(s.ranked, dt.date.max):
+        if date := publish.date_before(s.ranked, dt.date.max):
             cutoff = s.cutoff(date).replace(tzinfo=dt.UTC)
             told["newest_date_timestamp_seconds"] = cutoff.timestamp()
         samples = {name: found for name, found in read(file).items() if name not in OF_ANY}

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import glob
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from . import publish
@@ -16,7 +14,7 @@ from .checks import Finding, limited, row, share, verdict
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['LEAST', 'of_lists', 'date_before', 'of_change', 'of_output']
+__all__ = ['LEAST', 'of_lists', 'of_change', 'of_output']
 
 # %% ../nbs/api/19_output_checks.ipynb #ef2f1c3c
 def of_lists(
@@ -61,18 +59,6 @@ def of_lists(
 LEAST = 1_000  # scores, for a distribution that says something
 
 
-def date_before(
-    root: Path,  # Of the published dates
-    date: dt.date,
-) -> dt.date | None:
-    "The newest date that is published before another one."
-    there = []
-    for folder in root.glob("date=*"):
-        with suppress(ValueError):  # a folder that is none of ours
-            there.append(dt.date.fromisoformat(folder.name.removeprefix("date=")))
-    return max((d for d in there if d < date), default=None)
-
-
 def of_change(
     con,  # duckdb.DuckDBPyConnection
     s: Settings,
@@ -85,7 +71,7 @@ def of_change(
     def unmeasured(why: str) -> list[Finding]:
         return [limited(name, None, s, why) for name in ("max_shift", "max_new_tops")]
 
-    before = date_before(s.ranked, date)
+    before = publish.date_before(s.ranked, date)
     if before is None:
         return unmeasured("no date is published before this one")
     manifest = publish.published(s.ranked, before) or {}

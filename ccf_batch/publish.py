@@ -15,7 +15,7 @@ import platform
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'FINGERPRINT', 'ROW_GROUP', 'KEEP_DAYS', 'PATIENCE_S', 'versions', 'limits',
-           'fingerprint', 'run_id', 'differences', 'place', 'published', 'damage', 'schema', 'Shard', 'locked',
-           'scratch', 'aside', 'Run', 'shard', 'publish', 'tidy']
+           'fingerprint', 'run_id', 'differences', 'place', 'date_of', 'date_before', 'published', 'damage', 'schema',
+           'Shard', 'locked', 'scratch', 'aside', 'Run', 'shard', 'publish', 'tidy']
 
 # %% ../nbs/api/19_publish.ipynb #d3903963
 SCHEMA_VERSION = 1
@@ -42,9 +42,11 @@ LIBRARIES = (
 )
 
 
-def versions() -> dict[str, str]:
-    "Version of Python and of every library that the rows depend on."
-    found = {name: importlib.metadata.version(name) for name in LIBRARIES}
+def versions(
+    names: Sequence[str] = LIBRARIES,  # Installed packages; by default all that the rows depend on
+) -> dict[str, str]:
+    "Version of Python and of some packages."
+    found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
 
 
@@ -140,6 +142,26 @@ def _json(value: Any) -> bytes:
 def place(root: Path, date: dt.date) -> Path:
     "The folder of a date, as readers see it."
     return root / f"date={date.isoformat()}"
+
+
+def date_of(
+    folder: Path,
+) -> dt.date | None:
+    "The date that a folder like `date=2026-07-01` is of; None where it is none of ours."
+    try:
+        date = dt.date.fromisoformat(folder.name.removeprefix("date="))
+    except ValueError:
+        return None
+    return date if folder.name == f"date={date}" else None  # 20260701 is a date, too
+
+
+def date_before(
+    root: Path,  # `settings.ranked`
+    date: dt.date,
+) -> dt.date | None:
+    "The newest date that is published before another one."
+    there = filter(None, map(date_of, root.glob("date=*")))
+    return max((d for d in there if d < date), default=None)
 
 
 def published(
@@ -436,8 +458,10 @@ def tidy(root: Path, keep_days: float = KEEP_DAYS) -> list[Path]:
     "Remove staged runs (dead ones, replaced output) that nobody touched for that long."
     removed = []
     for night in (root / "_staging").glob("date=*/"):
-        # a date whose run is alive is passed over, and so is a folder that is none of ours
-        with contextlib.suppress(ValueError), locked(root, dt.date.fromisoformat(night.name[5:])):
+        date = date_of(night)
+        if date is None:
+            continue
+        with contextlib.suppress(InputError), locked(root, date):  # a living run is passed over
             for run in night.iterdir():
                 touched = max(p.lstat().st_mtime for p in [run, *run.glob("*")])
                 if time.time() - touched > keep_days * 86_400:

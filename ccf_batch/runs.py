@@ -55,14 +55,6 @@ class Found:
         return sum(p.lstat().st_size for p in self.folder.rglob("*") if p.is_file())
 
 
-def _date(folder: Path) -> dt.date | None:
-    try:
-        date = dt.date.fromisoformat(folder.name.removeprefix("date="))
-    except ValueError:
-        return None
-    return date if folder.name == f"date={date}" else None  # 20260701 is a date, too
-
-
 def _alive(root: Path, date: dt.date) -> bool:
     "Does a process hold the lock of a date?"
     if not (root / "_staging" / f"date={date}.lock").exists():
@@ -95,10 +87,10 @@ def found(s: Settings) -> list[Found]:
     )
     for root, state in roots:
         for folder in root.glob("date=*"):
-            if date := _date(folder):
+            if date := publish.date_of(folder):
                 out.append(Found(folder, date, state, publish.published(root, date) or {}))
         for folder in (root / "_staging").glob("date=*/"):
-            if date := _date(folder):
+            if date := publish.date_of(folder):
                 out += _staged(root, date, folder)
     order = ("published", "running", "unfinished", "replaced", "trial")
     return sorted(out, key=lambda run: (run.date, order.index(run.state), run.folder.name))

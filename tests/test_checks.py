@@ -447,12 +447,12 @@ def test_how_many_have_another_first_item(tmp_path):
 
 def test_the_newest_date_before_is_the_one(tmp_path):
     root = tmp_path / "ranked"
-    assert output_checks.date_before(root, NIGHT) is None
+    assert publish.date_before(root, NIGHT) is None
     for date in ("2026-06-01", "2026-06-30", "2026-07-01", "2026-07-02", "soon"):
         (root / f"date={date}").mkdir(parents=True)
-    assert output_checks.date_before(root, NIGHT) == dt.date(2026, 6, 30)
-    assert output_checks.date_before(root, dt.date(2026, 6, 30)) == dt.date(2026, 6, 1)
-    assert output_checks.date_before(root, dt.date(2026, 6, 1)) is None
+    assert publish.date_before(root, NIGHT) == dt.date(2026, 6, 30)
+    assert publish.date_before(root, dt.date(2026, 6, 30)) == dt.date(2026, 6, 1)
+    assert publish.date_before(root, dt.date(2026, 6, 1)) is None
 
 
 @pytest.mark.parametrize("why", ["none", "schema", "manifest", "broken", "empty", "few"])
