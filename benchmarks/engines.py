@@ -39,18 +39,17 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch
 BATCH_SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256, 512)}
@@ -801,10 +800,9 @@ def main() -> None:
     if gpu:
         about["gpu"] = torch.cuda.get_device_name()
     packages = ("torch", "transformers", "numpy", "ccf_batch")
-    versions = {"python": platform.python_version(), **{p: version(p) for p in packages}}
     result = {
         "machine": about,
-        "versions": versions | {"vllm": vllm_version()},
+        "versions": versions(packages) | {"vllm": vllm_version()},
         "token_budget": args.token_budget,
         "load": round(os.getloadavg()[0], 2),  # beside us, when it began
         "rows": [],

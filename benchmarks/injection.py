@@ -25,17 +25,16 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 PREFIX, SUFFIX, ITEMS, VOCABULARY, MAX_TOKENS, BUDGET = 150, 25, 2000, 8192, 256, 3072
 MODELS = {"4 layers of 256": (256, 4), "1 layer of 64": (64, 1)}
@@ -298,11 +297,7 @@ def main() -> None:
 
     result = {
         "machine": machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{p: version(p) for p in packages},
-            "vllm": vllm_version(),
-        },
+        "versions": versions(packages) | {"vllm": vllm_version()},
         "rows": [],
     }
     large, small = MODELS

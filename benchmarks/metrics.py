@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 
 def measure(rows: int, resamples: int, decimals: int | None) -> dict:
@@ -63,10 +62,7 @@ def main() -> None:
         print(found[-1], flush=True)
     result = {
         "machine": machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{p: version(p) for p in ("ccf_batch", "numpy")},
-        },
+        "versions": versions(("ccf_batch", "numpy")),
         "rows": found,
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

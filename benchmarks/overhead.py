@@ -16,17 +16,16 @@ import argparse
 import contextlib
 import datetime as dt
 import json
-import platform
 import tempfile
 import time
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
 from assemble import DATE, write
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 OVERHEAD = {  # what is timed: the module, its function, and what that is for
     "checks of the input": ("checks", "of_input"),
@@ -118,7 +117,7 @@ def main() -> None:
             print(json.dumps(rows[-1], indent=1), flush=True)
     result = {
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "versions": versions(packages),
         "rows": rows,
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

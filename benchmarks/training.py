@@ -15,16 +15,15 @@ import dataclasses
 import datetime as dt
 import io
 import json
-import platform
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ccf_batch.experiment import machine
+from ccf_batch.publish import versions
 
 EXAMPLES = 128  # of a step
 TURNS = 15
@@ -159,7 +158,7 @@ def main() -> None:
     packages = ("ccf_batch", "torch", "transformers")
     result = {
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "versions": versions(packages),
         "rows": rows,
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from . import disk
+from . import disk, publish
 from .console import InputError, say, table
 from .settings import Group, Settings, SettingsError, explain, load, load_file
 
@@ -316,8 +316,6 @@ def write_results(
     **more: Any,  # What else the file says
 ) -> dict[str, Any]:  # Its content
     "The result file: rows, differences, the machine, and which methods have touched the test rows. A part of a plan never replaces the whole."
-    from importlib.metadata import version
-
     out = args.out or args.plan.parent / "results" / f"{args.plan.stem}.json"
     part = (args.quick or args.only) and not args.out
     touches = json.loads(out.read_text("utf-8"))["touches"] if out.exists() else {}
@@ -329,7 +327,7 @@ def write_results(
     content = {
         "title": plan.title,
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "versions": publish.versions(packages),
         "rows": rows,
         "differences": gaps,
         **more,
