@@ -46,7 +46,7 @@ def measure(folder: Path, interactions: int, memory_limit: str, row) -> None:
     from ccf_batch.database import connect
     from ccf_batch.settings import Settings
 
-    settings = Settings()
+    settings = Settings(cf={"history": False})  # histories are what the prompt shows
     settings._workspace = folder
     start = time.perf_counter()
     con = connect(folder / "assemble.duckdb", memory_limit)
