@@ -189,6 +189,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'ccf_batch.console._logged': ('api/console.html#_logged', 'ccf_batch/console.py'),
                                    'ccf_batch.console._plain': ('api/console.html#_plain', 'ccf_batch/console.py'),
                                    'ccf_batch.console._stoppable': ('api/console.html#_stoppable', 'ccf_batch/console.py'),
+                                   'ccf_batch.console._taming': ('api/console.html#_taming', 'ccf_batch/console.py'),
                                    'ccf_batch.console.exit_code': ('api/console.html#exit_code', 'ccf_batch/console.py'),
                                    'ccf_batch.console.lack': ('api/console.html#lack', 'ccf_batch/console.py'),
                                    'ccf_batch.console.logged': ('api/console.html#logged', 'ccf_batch/console.py'),

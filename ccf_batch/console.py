@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import sys
@@ -141,7 +142,12 @@ def logged(
 # %% ../nbs/api/01_console.ipynb #aa8a2e5b
 _HIDDEN = [*range(32), *range(127, 160), 0x200E, 0x200F, *range(0x2028, 0x202F)]
 _HIDDEN += [0x061C, *range(0x2066, 0x206A), *range(0xD800, 0xE000)]
-_TAME = dict.fromkeys(_HIDDEN, "\ufffd")
+
+
+@functools.cache
+def _taming(keep: str) -> dict[int, str]:
+    "For `str.translate`; made once, as every cell of a table asks for it."
+    return {k: "\ufffd" for k in _HIDDEN if chr(k) not in keep}
 
 
 def tame(
@@ -149,7 +155,7 @@ def tame(
     keep: str = "",  # Characters that may stay
 ) -> str:
     "Text that cannot drive a terminal: without control characters, and without those that turn its direction."
-    return text.translate({k: v for k, v in _TAME.items() if chr(k) not in keep})
+    return text.translate(_taming(keep))
 
 # %% ../nbs/api/01_console.ipynb #d619dc4e
 def say(message: str) -> None:
