@@ -827,3 +827,17 @@ def test_real_data_sets(shared, work, name, events, users, items):
     assert all(r["kept"] for r in rejects(work))
     tables.check(load(config=work / "ccf.toml"))
     json.dumps(tables.fingerprint(load(config=work / "ccf.toml")))
+
+
+def test_too_little_memory_is_told_in_a_line(work, monkeypatch, capsys):
+    import duckdb
+
+    def cannot(*_):
+        raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate\nand more")
+
+    flags = ["--sample", "--config", str(work / "ccf.toml")]
+    monkeypatch.setattr(ingest, "_ingest", cannot)
+    assert console.main(ingest.IngestCommand, ingest.run, "i", missing_ok=True, argv=flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "score.memory_limit = 4GB is too little for DuckDB" in line
+    assert "could not allocate" in line and "the lake is as it was" in line
