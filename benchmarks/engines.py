@@ -49,6 +49,7 @@ from pathlib import Path
 import numpy as np
 
 from ccf_batch.experiment import machine
+from ccf_batch.memory import keep_freed
 from ccf_batch.publish import versions
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch
@@ -565,6 +566,7 @@ def peak_mb(reset: bool = False) -> float:
 
 def worker(pipe, engine: str, args):
     "A process that scores what it is told to."
+    keep_freed()
     import torch
 
     torch.set_num_threads(args.threads)

@@ -8,35 +8,33 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .console import InputError
 from .prompt import Groups, Suffixes, offsets_of, spans
+from .ragged import EndToEnd, Rectangles, Sequences, merged, prepared
 
 # %% auto #0
-__all__ = ['PACKED', 'Layout', 'layout_of', 'Places', 'prefix_attention', 'suffix_attention', 'KeysKept', 'attend',
-           'packed_attention', 'ends_only']
+__all__ = ['Part', 'PACKED', 'Layout', 'layout_of', 'KeysKept', 'Places', 'packed_attention', 'ends_only']
 
 # %% ../nbs/api/12_attention.ipynb #99f27a14
 @dataclass(frozen=True)
 class Layout:
-    "Where each token of a pack stands in the rectangles that attention works on."
+    "Which token of a pack is which, and who sees whom."
 
     ids: np.ndarray  # int64 [T] prefixes, then suffixes
     position: np.ndarray  # int64 [T] in its own prompt
     last: np.ndarray  # int64 [C] the token that the answer follows
-    prefix_GP: np.ndarray  # int64 token at each place; padding repeats token 0
-    hidden_GP: np.ndarray  # bool; True where there is padding
-    suffix_NKL: np.ndarray  # int64 token at each place; padding repeats token 0
-    hidden_NKL: np.ndarray  # bool; True where there is padding
-    slot_C: np.ndarray  # int64 place of each candidate, counted through [N, K]
-    group_N: np.ndarray  # int64 group of each tile
-    place_T: np.ndarray  # int64 [T] place of each token, counted through [G, P], then [N, K, L]
+    prefix: Sequences  # Prefixes on themselves
+    far: Sequences  # Suffixes of a tile on their prefix
+    near: Sequences  # Suffixes on themselves
+    far_last: Sequences  # Last tokens of a tile on their prefix
+    near_last: Sequences  # Last tokens on their suffix
 
 
 def _tile_size(counts_G: np.ndarray, longest: int, prefix: int) -> int:
@@ -47,193 +45,106 @@ def _tile_size(counts_G: np.ndarray, longest: int, prefix: int) -> int:
     return min(best, int(counts_G.max()))
 
 
-def _grid(starts: np.ndarray, lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    "Ragged rows as a rectangle of positions, 0 where padded; and where it is padded."
-    column = np.arange(width)
-    padded = column >= lengths[:, None]
-    return np.where(padded, 0, starts[:, None] + column), padded
-
-
 def layout_of(
     groups: Groups,
     suffixes: Suffixes,
+    tiled: bool = True,  # Cut uneven groups into tiles
 ) -> Layout:
     "The layout of one pack of groups."
     prefix_G, suffix_C = np.diff(groups.prefix_offsets), suffixes.lengths[groups.candidate]
     counts_G, group_C = np.diff(groups.candidate_offsets), groups.group_of
-    from_C = offsets_of(suffix_C)
+    first_C = offsets_of(suffix_C)  # counted through the suffixes
     suffix_at = spans(suffixes.offsets[groups.candidate], suffix_C)
-    P, T0 = int(prefix_G.max()), len(groups.prefix_ids)
-    L = int(suffix_C.max())
-    K = _tile_size(counts_G, L, P)
-    # tiles of a group follow one another; a candidate's tile and its place in it
+    most = int(counts_G.max())
+    K = _tile_size(counts_G, int(suffix_C.max()), int(prefix_G.max())) if tiled else most
     tiles_G = -(-counts_G // K)
-    rank_C = np.arange(len(group_C)) - groups.candidate_offsets[group_C]
-    slot_C = (offsets_of(tiles_G)[group_C] + rank_C // K) * K + rank_C % K
-    N = int(tiles_G.sum())
-    prefix_GP, hidden_GP = _grid(groups.prefix_offsets[:-1], prefix_G, P)
-    suffix_NKL, hidden_NKL = np.zeros((N * K, L), np.int64), np.ones((N * K, L), bool)
-    suffix_NKL[slot_C], hidden_NKL[slot_C] = _grid(T0 + from_C[:-1], suffix_C, L)
-    within_P, within_S = spans(np.zeros_like(prefix_G), prefix_G), spans(0 * suffix_C, suffix_C)
-    place_P = np.repeat(np.arange(len(prefix_G)) * P, prefix_G) + within_P
-    place_S = prefix_GP.size + np.repeat(slot_C * L, suffix_C) + within_S
+    group_N = np.repeat(np.arange(len(groups)), tiles_G)
+    first_G = groups.candidate_offsets[:-1]
+    candidate_N = first_G[group_N] + K * spans(0 * tiles_G, tiles_G)  # each tile's first
+    count_N = np.diff(candidate_N, append=len(group_C))
+    on_prefix = groups.prefix_offsets[group_N], prefix_G[group_N]
+    on_suffix = first_C[:-1], suffix_C
     return Layout(
         ids=np.concatenate([groups.prefix_ids, suffixes.ids[suffix_at]]).astype(np.int64),
-        position=np.concatenate([within_P, np.repeat(prefix_G[group_C], suffix_C) + within_S]),
-        last=T0 + from_C[1:] - 1,
-        prefix_GP=prefix_GP,
-        hidden_GP=hidden_GP,
-        suffix_NKL=suffix_NKL.reshape(N, K, L),
-        hidden_NKL=hidden_NKL.reshape(N, K, L),
-        slot_C=slot_C,
-        group_N=np.repeat(np.arange(len(tiles_G)), tiles_G),
-        place_T=np.concatenate([place_P, place_S]),
+        position=np.concatenate(
+            [
+                spans(0 * prefix_G, prefix_G),
+                np.repeat(prefix_G[group_C], suffix_C) + spans(0 * suffix_C, suffix_C),
+            ]
+        ),
+        last=len(groups.prefix_ids) + first_C[1:] - 1,
+        prefix=Sequences(prefix_G, groups.prefix_offsets[:-1], prefix_G, causal=True),
+        far=Sequences(np.add.reduceat(suffix_C, candidate_N), *on_prefix),
+        near=Sequences(suffix_C, *on_suffix, causal=True),
+        far_last=Sequences(count_N, *on_prefix),
+        near_last=Sequences(np.ones_like(suffix_C), *on_suffix),
     )
 
 # %% ../nbs/api/12_attention.ipynb #75938f9d
-@dataclass(frozen=True)
-class Places:
-    "A layout's indices on the device of the model."
-
-    prefix_GP: torch.Tensor
-    bias_GP: torch.Tensor | None  # −inf where padded; None where nothing is
-    suffix_NKL: torch.Tensor
-    bias_NKL: torch.Tensor  # −inf where padded
-    slot_C: torch.Tensor
-    group_N: torch.Tensor | None  # None where tile n belongs to group n
-    place_T: torch.Tensor
-    causal_LL: torch.Tensor  # 0 or −inf
-    part: str = "both"  # What a layer is to do: both, prefixes, suffixes, keys, ends
-    kept: dict[int, Any] = field(default_factory=dict)  # Keys and values by layer
-
-    def only(self, part: str, prefix_tokens: int) -> Places:
-        "The same places in a pass of its prefixes alone, or of its suffixes alone."
-        if part == "prefixes":
-            return replace(self, part=part, place_T=self.place_T[:prefix_tokens])
-        place_T = self.place_T[prefix_tokens:] - self.prefix_GP.numel()
-        suffix_NKL = (self.suffix_NKL - prefix_tokens).clamp_min(0)
-        return replace(self, part=part, place_T=place_T, suffix_NKL=suffix_NKL)
-
-    @classmethod
-    def of(cls, layout: Layout, device: torch.device, dtype: torch.dtype) -> Places:
-        def move(a):
-            return torch.from_numpy(np.ascontiguousarray(a)).to(device)
-
-        def bias(hidden):
-            zeros = torch.zeros(hidden.shape, dtype=dtype, device=device)
-            return zeros.masked_fill_(move(hidden), -torch.inf)
-
-        L = layout.suffix_NKL.shape[2]
-        one_tile = np.array_equal(layout.group_N, np.arange(len(layout.prefix_GP)))
-        return cls(
-            prefix_GP=move(layout.prefix_GP),
-            bias_GP=bias(layout.hidden_GP) if layout.hidden_GP.any() else None,
-            suffix_NKL=move(layout.suffix_NKL),
-            bias_NKL=bias(layout.hidden_NKL),
-            slot_C=move(layout.slot_C),
-            group_N=None if one_tile else move(layout.group_N),
-            place_T=move(layout.place_T),
-            causal_LL=bias(np.triu(np.ones((L, L), bool), 1)),
-        )
-
-
-def prefix_attention(
-    q_THD: torch.Tensor,  # Queries, rotated to their positions
-    prefix: tuple[torch.Tensor, torch.Tensor],  # Keys, values: [G, S, P, D], [G, S, P, E]
-    at: Places,
-    scaling: float,
-    dropout: float = 0.0,
-) -> torch.Tensor:  # [G P, H, E]
-    "Causal attention in each prefix."
-    k_GSPD, v_GSPE = prefix
-    H, S, E = q_THD.shape[1], k_GSPD.shape[1], v_GSPE.shape[3]
-    R, (G, P) = H // S, at.prefix_GP.shape
-    out_GHPE = F.scaled_dot_product_attention(
-        q_THD[at.prefix_GP].transpose(1, 2),
-        k_GSPD.repeat_interleave(R, 1) if R > 1 else k_GSPD,
-        v_GSPE.repeat_interleave(R, 1) if R > 1 else v_GSPE,
-        dropout_p=dropout,
-        is_causal=True,
-        scale=scaling,
-    )
-    return out_GHPE.transpose(1, 2).reshape(G * P, H, E)
-
-
-def suffix_attention(
-    q_NKQHD: torch.Tensor,  # Queries of a tile's candidates
-    prefix: tuple[torch.Tensor, torch.Tensor],  # Keys, values: [G, S, P, D], [G, S, P, E]
-    suffix: tuple[torch.Tensor, torch.Tensor],  # [N, S, K, L, D], [N, S, K, L, E]
-    bias: torch.Tensor,  # −inf where a query does not see a token of its suffix; [N, 1, K, 1, Q, L]
-    at: Places,
-    scaling: float,
-    dropout: float = 0.0,
-) -> torch.Tensor:  # [N K Q, H, E]
-    "Attention of suffix tokens to their prefix, and to their own suffix."
-    (k_GSPD, v_GSPE), (k_NSKLD, v_NSKLE) = prefix, suffix
-    N, K, Q, H, D = q_NKQHD.shape
-    S, P, L, E = k_GSPD.shape[1], k_GSPD.shape[2], k_NSKLD.shape[3], v_GSPE.shape[3]
-    R = H // S
-
-    # on the prefix: [N S, K R Q, D] x [N S, D, P]
-    q_NKQSRD = q_NKQHD.view(N, K, Q, S, R, D) * scaling
-    q_NSKRQD = q_NKQSRD.permute(0, 3, 1, 4, 2, 5).contiguous()
-    k_NSPD = k_GSPD if at.group_N is None else k_GSPD[at.group_N]
-    v_NSPE = v_GSPE if at.group_N is None else v_GSPE[at.group_N]
-    far = q_NSKRQD.view(N, S, K * R * Q, D) @ k_NSPD.transpose(2, 3)
-    if at.bias_GP is not None:
-        bias_GP = at.bias_GP if at.group_N is None else at.bias_GP[at.group_N]
-        far = far + bias_GP[:, None, None, :]
-    # and on the own suffix: [N S K, R Q, D] x [N S K, D, L]
-    near = q_NSKRQD.view(N, S, K, R * Q, D) @ k_NSKLD.transpose(3, 4)
-    near = (near.view(N, S, K, R, Q, L) + bias).view(N, S, K * R * Q, L)
-
-    both = torch.cat([far, near], -1)
-    weight = F.softmax(both, -1, dtype=torch.float32).to(q_NKQHD.dtype)
-    if dropout:
-        weight = F.dropout(weight, dropout)
-    far, near = weight.split([P, L], -1)
-    out = far @ v_NSPE + (near.view(N, S, K, R * Q, L) @ v_NSKLE).view(N, S, K * R * Q, E)
-    return out.view(N, S, K, R, Q, E).permute(0, 2, 4, 1, 3, 5).reshape(N * K * Q, H, E)
+Part = Literal["both", "prefixes", "suffixes", "keys", "ends"]
 
 
 class KeysKept(Exception):
     "A layer was asked for its keys and values alone, and they are known."
 
 
-def attend(
-    q_THD: torch.Tensor,  # Queries, rotated to their positions; `ends`: of the C last tokens
-    k_TSD: torch.Tensor,  # Keys
-    v_TSE: torch.Tensor,  # Values
-    at: Places,
-    scaling: float,
-    dropout: float = 0.0,
-    layer: int = 0,  # Whose keys and values are kept, or were
-) -> torch.Tensor:  # [T, H, E], or [C, H, E]
-    "Attention of a pack; or of its prefixes, its suffixes, or its candidates' last tokens alone."
-    how = at, scaling, dropout
-    if at.part == "ends":
-        (N, K, _), rest = at.suffix_NKL.shape, q_THD.shape[1:]
-        places = q_THD.new_zeros(N * K, *rest).index_copy(0, at.slot_C, q_THD)
-        bias = at.bias_NKL[:, None, :, None, None, :]
-        prefix, suffix = at.kept[layer]
-        out = suffix_attention(places.view(N, K, 1, *rest), prefix, suffix, bias, *how)
-        return out[at.slot_C]
-    if at.part == "suffixes":
-        prefix, _ = at.kept[layer]
-    else:
-        prefix = k_TSD[at.prefix_GP].transpose(1, 2), v_TSE[at.prefix_GP].transpose(1, 2)
-    if at.part == "prefixes":
-        at.kept[layer] = prefix, None
-        return prefix_attention(q_THD, prefix, *how)[at.place_T]
-    order = 0, 3, 1, 2, 4
-    suffix = k_TSD[at.suffix_NKL].permute(order), v_TSE[at.suffix_NKL].permute(order)
-    if at.part == "keys":
-        at.kept[layer] = prefix, suffix
-        raise KeysKept
-    out = suffix_attention(q_THD[at.suffix_NKL], prefix, suffix, at.causal_LL, *how)
-    if at.part == "suffixes":
-        return out[at.place_T]
-    return torch.cat([prefix_attention(q_THD, prefix, *how), out])[at.place_T]
+@dataclass(frozen=True)
+class Places:
+    "A layout on the device of the model, and what a layer is to do with it."
+
+    prefix: Rectangles | EndToEnd
+    far: Rectangles | EndToEnd
+    near: Rectangles | EndToEnd
+    far_last: Rectangles | EndToEnd
+    near_last: Rectangles | EndToEnd
+    prefix_tokens: int
+    part: Part = "both"
+    kept: dict[int, Any] = field(default_factory=dict)  # Keys and values of both, by layer
+
+    @classmethod
+    def of(cls, layout: Layout, device: torch.device, dtype: torch.dtype) -> Places:
+        def place(some: Sequences) -> Rectangles | EndToEnd:
+            return prepared(some, device, dtype)
+
+        return cls(
+            prefix=place(layout.prefix),
+            far=place(layout.far),
+            near=place(layout.near),
+            far_last=place(layout.far_last),
+            near_last=place(layout.near_last),
+            prefix_tokens=int(layout.prefix.queries_N.sum()),
+        )
+
+    def attend(
+        self,
+        q_THD: Tensor,  # Queries, rotated to their positions; of the tokens that `part` says
+        k_TSD: Tensor,  # Keys
+        v_TSE: Tensor,  # Values
+        scaling: float,
+        dropout: float = 0.0,
+        layer: int = 0,  # Whose keys and values are kept, or were
+    ) -> Tensor:  # [T, H, E], T of the queries
+        "Attention of a pack, or of a part of it."
+        T0, how = self.prefix_tokens, (scaling, dropout)
+
+        def merge(far, near, q_THD, prefix, suffix):
+            return merged(far.attend(q_THD, *prefix, *how), near.attend(q_THD, *suffix, *how))
+
+        match self.part:
+            case "keys":
+                self.kept[layer] = (k_TSD[:T0], v_TSE[:T0]), (k_TSD[T0:], v_TSE[T0:])
+                raise KeysKept
+            case "ends":
+                return merge(self.far_last, self.near_last, q_THD, *self.kept[layer])
+            case "prefixes":
+                self.kept[layer] = prefix, _ = (k_TSD, v_TSE), None
+                return self.prefix.attend(q_THD, *prefix, *how, whole=True)[0]
+            case "suffixes":
+                prefix, _ = self.kept[layer]
+                return merge(self.far, self.near, q_THD, prefix, (k_TSD, v_TSE))
+        prefix, suffix = (k_TSD[:T0], v_TSE[:T0]), (k_TSD[T0:], v_TSE[T0:])
+        first, _ = self.prefix.attend(q_THD[:T0], *prefix, *how, whole=True)
+        return torch.cat([first, merge(self.far, self.near, q_THD[T0:], prefix, suffix)])
 
 # %% ../nbs/api/12_attention.ipynb #6f8bf9b4
 PACKED = "ccf_packed"
@@ -251,7 +162,7 @@ def _packed_attention(
     q_THD, k_TSD, v_TSE = (x[0].transpose(0, 1) for x in (query, key, value))
     scaling = q_THD.shape[-1] ** -0.5 if scaling is None else scaling
     layer = getattr(module, "layer_idx", 0)
-    return attend(q_THD, k_TSD, v_TSE, packed, scaling, dropout, layer)[None], None
+    return packed.attend(q_THD, k_TSD, v_TSE, scaling, dropout, layer)[None], None
 
 
 ALL_ATTENTION_FUNCTIONS.register(PACKED, _packed_attention)

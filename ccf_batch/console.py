@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, stages
+from .memory import keep_freed
 from .settings import Settings, SettingsError, load
 
 # %% auto #0
@@ -288,6 +289,7 @@ def main(
 ) -> int:  # Exit code
     "Parse, run, and turn what happens into a message and an exit code."
     flags = list(sys.argv[1:] if argv is None else argv)
+    keep_freed()
     try:
         with _stoppable():
             config, flags = _config_flag(flags)

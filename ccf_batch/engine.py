@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +17,10 @@ from .attention import Places, ends_only, layout_of, packed_attention
 from .console import InputError
 from .lm import LM
 from .prompt import Groups, Suffixes, offsets_of, spans
+from .ragged import takes_end_to_end, to_device
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'PackedEngine']
+__all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'on_its_way', 'PackedEngine']
 
 # %% ../nbs/api/12_engine.ipynb #00cf589b
 def packed_margins(
@@ -30,11 +33,11 @@ def packed_margins(
 ) -> torch.Tensor:  # float32 [C] margins, offsets added
     "z_yes − z_no of each candidate, in one packed forward pass; differentiable in weights and rows."
     assert not groups.rejected.any(), "rejected pairs have no margin; take() the others"
-    layout = layout_of(groups, suffixes)
+    layout = layout_of(groups, suffixes, tiled=not takes_end_to_end(lm.device, lm.dtype))
     embeds_Td = _embeddings(lm, layout.ids, user_rows_Bd, item_rows_Id, groups)
     packed = Places.of(layout, embeds_Td.device, embeds_Td.dtype)
-    position_T = torch.from_numpy(layout.position).to(embeds_Td.device)
-    last_C, T0 = torch.from_numpy(layout.last).to(embeds_Td.device), len(groups.prefix_ids)
+    position_T, last_C = (to_device(x, lm.device) for x in (layout.position, layout.last))
+    T0 = len(groups.prefix_ids)
 
     def run(tokens: slice, packed: Places) -> torch.Tensor:
         return lm.decoder(
@@ -50,13 +53,13 @@ def packed_margins(
                 hidden_Td = run(slice(None), packed)
         elif frozen_prefix:
             with torch.no_grad():
-                run(slice(T0), packed.only("prefixes", T0))
-            hidden_Td = run(slice(T0, None), packed.only("suffixes", T0))
+                run(slice(T0), replace(packed, part="prefixes"))
+            hidden_Td = run(slice(T0, None), replace(packed, part="suffixes"))
             last_C = last_C - T0
         else:
             hidden_Td = run(slice(None), packed)
     margin_C = lm.margin(hidden_Td.index_select(0, last_C))
-    return margin_C + torch.from_numpy(groups.offset).to(margin_C.device)
+    return margin_C + to_device(groups.offset, margin_C.device)
 
 
 def _embeddings(
@@ -68,14 +71,14 @@ def _embeddings(
 ) -> torch.Tensor:  # [T, d] in the dtype of the model
     "Rows of text from the model, rows of slots from the caller."
     V, B = slots.vocab_rows, slots.block
-    embeds_Td = lm.embed(torch.from_numpy(np.where(ids_T < V, ids_T, 0)).to(lm.device))
+    embeds_Td = lm.embed(to_device(np.where(ids_T < V, ids_T, 0), lm.device))
     kinds = (
         (user_rows_Bd, (ids_T >= V) & (ids_T < V + B), V),
         (item_rows_Id, ids_T >= V + B, V + B),
     )
     for rows, here, first in kinds:
-        at = torch.from_numpy(np.flatnonzero(here)).to(lm.device)
-        row = torch.from_numpy(ids_T[here] - first).to(rows.device)
+        at = to_device(np.flatnonzero(here), lm.device)
+        row = to_device(ids_T[here] - first, rows.device)
         picked = rows.index_select(0, row).to(lm.device, embeds_Td.dtype)
         embeds_Td = embeds_Td.index_copy(0, at, picked)
     return embeds_Td
@@ -185,6 +188,20 @@ def packs(
     return np.split(pairs, cuts[1:])
 
 
+def on_its_way(x: torch.Tensor) -> Callable[[], np.ndarray]:
+    "Start to copy a tensor to the host; the function waits until it is there."
+    if x.device.type != "cuda":
+        return x.numpy
+    copy, copied = x.to("cpu", non_blocking=True), torch.cuda.Event()
+    copied.record()
+
+    def wait() -> np.ndarray:
+        copied.synchronize()
+        return copy.numpy()
+
+    return wait
+
+
 class PackedEngine:
     "The reference engine: torch, one packed pass at a time, exact."
 
@@ -209,6 +226,7 @@ class PackedEngine:
     ) -> np.ndarray:  # float32 [C]; NaN where rejected
         "Margins of all candidates, offsets added."
         margin_C = np.full(len(groups.candidate), np.nan, np.float32)
+        user_rows_Bd, asked = user_rows_Bd.to(self.lm.device), []
         self.lm.model.eval()
         for pairs in packs(groups, self.suffixes, self.token_budget):
             part = groups.take(pairs)
@@ -216,9 +234,11 @@ class PackedEngine:
                 found = packed_margins(
                     self.lm, user_rows_Bd, self.item_rows_Id, part, self.suffixes
                 )
-            margin_C[pairs] = found.cpu().numpy()
+            asked.append((pairs, on_its_way(found)))
             own = int(self.suffixes.lengths[part.candidate].sum())
             prefix_G = np.diff(part.prefix_offsets)
             self.tokens += own + len(part.prefix_ids)
             self.tokens_unshared += own + int(prefix_G @ np.diff(part.candidate_offsets))
+        for pairs, told in asked:
+            margin_C[pairs] = told()
         return margin_C

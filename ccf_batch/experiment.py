@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from . import disk, publish
 from .console import InputError, say, table
+from .memory import keep_freed
 from .settings import Group, Settings, SettingsError, explain, load, load_file
 
 # %% auto #0
@@ -406,6 +407,7 @@ def main(
         "--choose", action="store_true", help="validation rows alone; writes nothing"
     )
     parser.add_argument("--out", type=Path, help="JSON file (default: results/PLAN.json beside it)")
+    keep_freed()
     try:
         run(parser.parse_args(argv))
     except (InputError, SettingsError) as e:

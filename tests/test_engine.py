@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.attention.varlen
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from transformers import (
     Qwen3Config,
 )
 
+from ccf_batch import engine as engine_module
+from ccf_batch import ragged
 from ccf_batch.attention import layout_of
 from ccf_batch.console import InputError
 from ccf_batch.engine import (
@@ -29,6 +32,7 @@ from ccf_batch.engine import (
 )
 from ccf_batch.lm import LM, with_lora
 from ccf_batch.prompt import Groups, Suffixes, compact, offsets_of
+from ccf_batch.ragged import Rectangles, Sequences
 from ccf_batch.settings import Settings
 
 V, B, ITEMS, D = 96, 8, 12, 32
@@ -270,9 +274,14 @@ def test_packs_hold_each_pair_once_and_fit(seed, G, most, budget):
         part = groups.take(pairs)
         layout = layout_of(part, suffixes)
         assert len(layout.ids) <= budget or len(pairs) == 1
-        # every token has a place of its own, and the place holds the token
-        places = np.concatenate([layout.prefix_GP.ravel(), layout.suffix_NKL.ravel()])
-        assert places[layout.place_T].tolist() == list(range(len(layout.ids)))
+        # each suffix token is a query of one tile, and of its own candidate, after its own prefix
+        own = len(layout.ids) - len(part.prefix_ids)
+        assert layout.far.queries_N.sum() == layout.near.queries_N.sum() == own
+        tile = np.repeat(np.arange(len(layout.far.queries_N)), layout.far.queries_N)
+        group = np.searchsorted(part.prefix_offsets, layout.far.first_N, side="right") - 1
+        mine = np.repeat(part.group_of, suffixes.lengths[part.candidate])
+        assert group[tile].tolist() == mine.tolist()
+        assert layout.far_last.queries_N.sum() == len(pairs)
 
 
 @pytest.mark.parametrize(
@@ -310,11 +319,37 @@ def test_uneven_groups_make_small_tiles(llama):
         "rejected": np.zeros(counts.sum(), bool),
     }
     groups = Groups(**fields)
-    N, K, _ = layout_of(groups, suffixes).suffix_NKL.shape
-    assert N * K <= 2.5 * counts.sum()
+    tiles = layout_of(groups, suffixes).far_last.queries_N
+    assert len(tiles) * tiles.max() <= 2.5 * counts.sum()
     with torch.no_grad():
         ours = packed_margins(llama, users, items, groups, suffixes)
         assert torch.allclose(ours, plain(llama, groups, suffixes, users, items), atol=1e-4)
+
+
+def kernel_in_its_place(q, k, v, from_q, from_k, max_q, max_k, **given):
+    "What the kernel of the GPU is documented to do, on the CPU."
+    queries, keys = np.diff(from_q.numpy()), np.diff(from_k.numpy())
+    assert (max_q, max_k) == (queries.max(), keys.max()) and len(q) == queries.sum()
+    assert len(k) == len(v) == keys.sum() and (q.shape[1] == k.shape[1] or given["enable_gqa"])
+    causal = given["window_size"] == (-1, 0)
+    some = Sequences(queries, offsets_of(keys)[:-1], keys, causal)
+    out, lse = Rectangles.of(some, q.device, q.dtype).attend(q, k, v, given["scale"])
+    return out, lse.T
+
+
+@pytest.mark.parametrize("name", ["llama", "llama-gqa", "qwen3"])
+def test_tokens_as_they_lie_give_the_same_margins(monkeypatch, name):
+    "The layout that a GPU is given, with what its kernel is documented to do in the kernel's place."
+    lm = lm_of(CONFIGS[name])
+    groups, suffixes, users, items = case(13)
+    with torch.no_grad():
+        ours = packed_margins(lm, users, items, groups, suffixes)
+        for module in (engine_module, ragged):
+            monkeypatch.setattr(module, "takes_end_to_end", lambda device, dtype: True)
+        monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", kernel_in_its_place)
+        theirs = packed_margins(lm, users, items, groups, suffixes)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert ours.std() > 0.01
 
 
 def test_half_a_block_of_users_is_enough(llama):
