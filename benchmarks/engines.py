@@ -27,6 +27,8 @@ token of each pair alone, no more than that and everybody's keys and values. Div
 as many rows as the token budget, in the same dtype, of the same turn: the best of the model's own
 matrices and of square ones of 2,048.
 
+Every process keeps the memory that it frees, as the package's commands do.
+
 `load` in the result is the machine's load average before anything was started: where it is not near
 zero, others were at work, and only `cpu_s` (processor seconds of a row's turns) can be relied on.
 

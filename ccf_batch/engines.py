@@ -21,7 +21,7 @@ from .settings import Settings
 __all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer', 'orphans']
 
 # %% ../nbs/api/16_engines.ipynb #634771d1
-FASTER = "1.1 to 20 times"  # packed against vLLM: benchmarks/results/engines.json
+FASTER = "1.1 to 24 times"  # packed against vLLM: benchmarks/results/engines.json
 
 
 @dataclass(frozen=True)
