@@ -34,9 +34,7 @@ class Grid:
 
     first: int  # Where the first row begins
     shape: tuple[int, int]
-    at_NW: (
-        Tensor | None
-    )  # int64 position of each place; None where rows of one length follow one another
+    at_NW: Tensor | None  # int64 what is at each place; None: rows of one length, end to end
 
     @classmethod
     def of(cls, first_N: np.ndarray, sizes_N: np.ndarray, device: torch.device) -> Grid:
@@ -60,9 +58,7 @@ class Rectangles:
     query: Grid
     key: Grid
     bias_NK: Tensor | None  # −inf where there is padding; None where it need not be hidden
-    place_T: (
-        Tensor | None
-    )  # int64 place of each query, counted through [N, Q]; None where it is its own
+    place_T: Tensor | None  # int64 place of each query in [N, Q]; None: of query t, t
     causal: bool
 
     @classmethod
