@@ -5,7 +5,6 @@
 # %% ../nbs/api/09_sasrec.ipynb #464a06a5
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,17 +14,17 @@ from torch import Tensor, nn
 from .assemble import Batch, Catalogue
 from .cf import ItemFeatures, Start, encoder_class, take_groups
 from .metrics import auc, uauc
-from .mf import MF, Posterior
 from .prompt import offsets_of, spans
-from .residual import Residual, beneath, logit_of, rows_at, silent, with_cf
+from .raters import by_raters, leaning
+from .residual import Residual, beneath, logit_of, rows_at, with_cf
 from .settings import Settings
 
-# S sequences, L items of the longest, N items, U users, G groups, C rows, d factors. The letters after a
+# S sequences, L items of the longest, N items, G groups, C rows, d factors. The letters after a
 # tensor's name are its shape.
 
 # %% auto #0
-__all__ = ['BLOCKS', 'DROPOUT', 'FEW', 'RATES', 'ROWS', 'EPOCHS', 'MOST_EPOCHS', 'PATIENCE', 'SEQUENCES', 'Block', 'Network',
-           'read_part', 'carriers', 'states', 'by_raters', 'leaning', 'SASRec']
+__all__ = ['BLOCKS', 'DROPOUT', 'RATES', 'ROWS', 'EPOCHS', 'MOST_EPOCHS', 'PATIENCE', 'SEQUENCES', 'Block', 'Network',
+           'read_part', 'carriers', 'states', 'SASRec']
 
 # %% ../nbs/api/09_sasrec.ipynb #b75793d5
 BLOCKS, DROPOUT = 2, 0.2  # the paper's, on MovieLens-1M
@@ -121,55 +120,6 @@ def states(
     f_SLd = network(m_Nd[torch.from_numpy(at_SL)])
     f_Gd = f_SLd[torch.from_numpy(sequence), torch.from_numpy(np.maximum(lengths - 1, 0))]
     return f_Gd * torch.from_numpy(lengths > 0)[:, None]
-
-# %% ../nbs/api/09_sasrec.ipynb #3c9f6d8f
-FEW = 5.0  # rows at which a user or an item has half its weight
-
-
-def by_raters(
-    batch: Batch,
-    user: np.ndarray,  # int [G]
-    n_users: int,
-    n_items: int,
-    d: int,
-) -> np.ndarray:  # float64 [N, d], fewer columns where there are few users or items
-    "Items that the same users rate, liked or not, are near each other; zeros where nobody does."
-    from scipy import sparse
-    from scipy.sparse.linalg import svds
-
-    pairs = user[batch.group_of], batch.candidate
-    m_UN = sparse.csr_matrix((np.ones(len(batch.candidate)), pairs), (n_users, n_items))
-    m_UN.data[:] = 1.0  # once or often
-    n_U, n_N = np.diff(m_UN.indptr), m_UN.getnnz(axis=0)
-    a_U, a_N = ((FEW + n) ** -0.5 for n in (n_U, n_N))
-    d = min(d, min(m_UN.shape) - 1)
-    if d < 1:
-        return np.zeros((n_items, 0))
-    first = np.random.default_rng(0).normal(size=min(m_UN.shape))
-    _, s_d, v_dN = svds(sparse.diags(a_U) @ m_UN @ sparse.diags(a_N), d, v0=first)
-    v_Nd = (v_dN.T * s_d) * a_N[:, None]
-    return v_Nd / np.sqrt(n_N @ v_Nd**2 / n_N.sum()).mean()
-
-
-def leaning(
-    base: MF,  # Biases alone
-    v_Nd: np.ndarray,
-    batch: Batch,
-    user: np.ndarray,
-    n_users: int,
-    settings: Settings,
-) -> MF:  # Without biases of users
-    "The same biases of items with a prior that has its mean on a line in the items' vectors."
-    from scipy import sparse
-
-    alone = with_cf(settings, factors=0, history=False)
-    none_N0 = np.zeros((len(v_Nd), 0))
-    posterior = Posterior(batch, user, n_users, sparse.csr_matrix(v_Nd), none_N0, alone)
-    first = {k: base.arrays[k] for k in ("intercept", "item_bias", "user_bias")}
-    found, _ = posterior.minimise(posterior.join(first))
-    item_bias = found["item_bias"] + v_Nd @ found["weight"]
-    arrays = base.arrays | {"intercept": found["intercept"], "item_bias": item_bias}
-    return silent(replace(base, arrays=arrays), "user_bias")
 
 # %% ../nbs/api/09_sasrec.ipynb #b388053b
 # Adam's rates of the network and of item embeddings: with content, where these start at MF's, and without
