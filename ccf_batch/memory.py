@@ -9,6 +9,10 @@ import ctypes
 import os
 import sys
 
+# %% auto #0
+__all__ = ['TRIM_THRESHOLD', 'TOP_PAD', 'MMAP_MAX', 'keep_freed']
+
+# %% ../nbs/api/01_memory.ipynb #ce628a0d
 # of malloc.h
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 
@@ -28,6 +32,3 @@ def keep_freed() -> bool:  # Whether this system's allocator was told
         mallopt(TOP_PAD, 64 << 20),  # and which grows in steps of 64 MiB
     )
     return all(told)
-
-# %% auto #0
-__all__ = ['TRIM_THRESHOLD', 'TOP_PAD', 'MMAP_MAX', 'keep_freed']
