@@ -627,7 +627,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'ccf_batch.ragged._fused': ('api/ragged.html#_fused', 'ccf_batch/ragged.py'),
                                   'ccf_batch.ragged._written_out': ('api/ragged.html#_written_out', 'ccf_batch/ragged.py'),
                                   'ccf_batch.ragged.merged': ('api/ragged.html#merged', 'ccf_batch/ragged.py'),
-                                  'ccf_batch.ragged.prepared': ('api/ragged.html#prepared', 'ccf_batch/ragged.py'),
                                   'ccf_batch.ragged.takes_end_to_end': ('api/ragged.html#takes_end_to_end', 'ccf_batch/ragged.py'),
                                   'ccf_batch.ragged.to_device': ('api/ragged.html#to_device', 'ccf_batch/ragged.py')},
             'ccf_batch.raters': { 'ccf_batch.raters.by_raters': ('api/raters.html#by_raters', 'ccf_batch/raters.py'),

@@ -17,7 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .console import InputError
 from .prompt import Groups, Suffixes, offsets_of, spans
-from .ragged import EndToEnd, Rectangles, Sequences, merged, prepared
+from .ragged import EndToEnd, Rectangles, Sequences, merged
 
 # %% auto #0
 __all__ = ['Part', 'PACKED', 'Layout', 'layout_of', 'KeysKept', 'Places', 'packed_attention', 'ends_only']
@@ -48,15 +48,16 @@ def _tile_size(counts_G: np.ndarray, longest: int, prefix: int) -> int:
 def layout_of(
     groups: Groups,
     suffixes: Suffixes,
-    tiled: bool = True,  # Cut uneven groups into tiles
+    end_to_end: bool = False,  # For a kernel that takes a group whole: no tiles
 ) -> Layout:
     "The layout of one pack of groups."
     prefix_G, suffix_C = np.diff(groups.prefix_offsets), suffixes.lengths[groups.candidate]
     counts_G, group_C = np.diff(groups.candidate_offsets), groups.group_of
     first_C = offsets_of(suffix_C)  # counted through the suffixes
     suffix_at = spans(suffixes.offsets[groups.candidate], suffix_C)
-    most = int(counts_G.max())
-    K = _tile_size(counts_G, int(suffix_C.max()), int(prefix_G.max())) if tiled else most
+    K = int(counts_G.max())
+    if not end_to_end:
+        K = _tile_size(counts_G, int(suffix_C.max()), int(prefix_G.max()))
     tiles_G = -(-counts_G // K)
     group_N = np.repeat(np.arange(len(groups)), tiles_G)
     first_G = groups.candidate_offsets[:-1]
@@ -102,9 +103,17 @@ class Places:
     kept: dict[int, Any] = field(default_factory=dict)  # Keys and values of both, by layer
 
     @classmethod
-    def of(cls, layout: Layout, device: torch.device, dtype: torch.dtype) -> Places:
+    def of(
+        cls,
+        layout: Layout,
+        device: torch.device,
+        dtype: torch.dtype,
+        end_to_end: bool = False,  # As the layout was made
+    ) -> Places:
         def place(some: Sequences) -> Rectangles | EndToEnd:
-            return prepared(some, device, dtype)
+            if end_to_end:
+                return EndToEnd.of(some, device)
+            return Rectangles.of(some, device, dtype)
 
         return cls(
             prefix=place(layout.prefix),

@@ -33,9 +33,10 @@ def packed_margins(
 ) -> torch.Tensor:  # float32 [C] margins, offsets added
     "z_yes − z_no of each candidate, in one packed forward pass; differentiable in weights and rows."
     assert not groups.rejected.any(), "rejected pairs have no margin; take() the others"
-    layout = layout_of(groups, suffixes, tiled=not takes_end_to_end(lm.device, lm.dtype))
+    end_to_end = takes_end_to_end(lm.device, lm.dtype)
+    layout = layout_of(groups, suffixes, end_to_end)
     embeds_Td = _embeddings(lm, layout.ids, user_rows_Bd, item_rows_Id, groups)
-    packed = Places.of(layout, embeds_Td.device, embeds_Td.dtype)
+    packed = Places.of(layout, embeds_Td.device, embeds_Td.dtype, end_to_end)
     position_T, last_C = (to_device(x, lm.device) for x in (layout.position, layout.last))
     T0 = len(groups.prefix_ids)
 

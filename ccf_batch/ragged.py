@@ -15,7 +15,7 @@ from torch import Tensor
 from .prompt import offsets_of, spans
 
 # %% auto #0
-__all__ = ['Sequences', 'Grid', 'Rectangles', 'to_device', 'EndToEnd', 'takes_end_to_end', 'prepared', 'merged']
+__all__ = ['Sequences', 'Grid', 'Rectangles', 'to_device', 'EndToEnd', 'takes_end_to_end', 'merged']
 
 # %% ../nbs/api/11_ragged.ipynb #dc719497
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Rectangles:
                 q_NHQD, k_NSKD, v_NSKE, bias, dropout, self.causal, scale=scaling
             )
             lse = None
-        elif q_THD.device.type == "cpu" and D == E and not torch.is_grad_enabled():
+        elif q_THD.device.type == "cpu" and D == E and not (dropout or torch.is_grad_enabled()):
             out, lse = _fused(*args)
         else:
             out, lse = _written_out(*args, dropout)
@@ -172,6 +172,7 @@ class EndToEnd:
         whole: bool = False,
     ) -> tuple[Tensor, Tensor]:
         "As `Rectangles.attend`, without gradient and dropout."
+        assert not dropout, "the kernel has none"
         from torch.nn.attention.varlen import AuxRequest, varlen_attn
 
         T, H, _ = q_THD.shape
@@ -195,13 +196,6 @@ def takes_end_to_end(device: torch.device, dtype: torch.dtype) -> bool:
     "Whether sequences can be handed over as they lie."
     half = dtype in (torch.bfloat16, torch.float16)
     return device.type == "cuda" and half and not torch.is_grad_enabled()
-
-
-def prepared(some: Sequences, device: torch.device, dtype: torch.dtype) -> Rectangles | EndToEnd:
-    "In the form that kernels there want."
-    if takes_end_to_end(device, dtype):
-        return EndToEnd.of(some, device)
-    return Rectangles.of(some, device, dtype)
 
 # %% ../nbs/api/11_ragged.ipynb #4f475013
 def merged(

@@ -106,6 +106,8 @@ def test_dropout_drops_and_keeps_the_mean():
     some, q, k, v = case(7, 3, causal=False, even=False)
     where = Rectangles.of(some, CPU, torch.float32)
     drawn = torch.stack([where.attend(q, k, v, 0.4, dropout=0.3)[0] for _ in range(3000)])
+    with torch.no_grad():  # also where no gradient is wanted
+        assert not torch.equal(*(where.attend(q, k, v, 0.4, dropout=0.3)[0] for _ in range(2)))
     exact, _ = where.attend(q, k, v, 0.4)
     assert drawn.std(0).min() > 0.01
     assert (drawn.mean(0) - exact).abs().max() < 0.1
