@@ -628,14 +628,27 @@ def calibrate(running, groups, engine: str, shape: Shape, args) -> int:
         units = min(more, 8 * units)
 
 
-def start(engine: str, args):
-    "A running process, what it first said, and the seconds that took."
+def made(model: str, dtype: str, folder: str) -> None:
+    "Let a process of its own make the model."
+    maker = multiprocessing.get_context("spawn").Process(target=make, args=(model, dtype, folder))
+    maker.start(), maker.join()
+    assert maker.exitcode == 0, f"{model} could not be made"
+
+
+def beside(worker, *args):
+    "A process that does this, and the pipe to it."
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
-    began = time.perf_counter()
-    process = context.Process(target=worker, args=(theirs, engine, args), daemon=True)
+    process = context.Process(target=worker, args=(theirs, *args), daemon=True)
     process.start()
     theirs.close()
+    return process, pipe
+
+
+def start(engine: str, args):
+    "A running process, what it first said, and the seconds that took."
+    began = time.perf_counter()
+    process, pipe = beside(worker, engine, args)
     try:
         said = pipe.recv()
     except EOFError:
@@ -651,10 +664,7 @@ def measure(model: str, dtype: str, shapes: list[Shape], args) -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="ccf-engines-") as folder:
         args.folder = folder
         args.longest = max(512, *(s.prefix + s.suffix for s in shapes))
-        context = multiprocessing.get_context("spawn")
-        maker = context.Process(target=make, args=(model, dtype, folder))
-        maker.start(), maker.join()
-        assert maker.exitcode == 0, f"{model} could not be made"
+        made(model, dtype, folder)
         wanted = [e for e in ENGINES if any(e in s.engines for s in shapes)]
         rows, running = [], {}
         product = start("product", args)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import resource
 import statistics
@@ -18,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engines import Packed, Shape, load, make, slot_rows, workload
+from engines import Packed, Shape, beside, load, made, peak_mb, slot_rows, workload
 
 from ccf_batch.experiment import machine
 from ccf_batch.memory import keep_freed
@@ -51,24 +50,17 @@ def worker(pipe, keep: bool, folder: str, users: int, args) -> None:
         packed.score(groups)
         seconds = time.process_time() - start
         after = resource.getrusage(resource.RUSAGE_SELF)
-        pipe.send((seconds, after.ru_minflt - before.ru_minflt, after.ru_maxrss // 1024))
+        pipe.send((seconds, after.ru_minflt - before.ru_minflt, round(peak_mb())))
 
 
 def measure(model: str, dtype: str, users: int, turns: int, args) -> dict:
     "A row: seconds, page faults and peak memory of a turn, both ways."
-    context, running = multiprocessing.get_context("spawn"), {}
+    running = {}
     with tempfile.TemporaryDirectory(prefix="ccf-memory-") as folder:
-        maker = context.Process(target=make, args=(model, dtype, folder))
-        maker.start(), maker.join()
+        made(model, dtype, folder)
         for keep in (True, False):
-            pipe, theirs = context.Pipe()
-            process = context.Process(
-                target=worker, args=(theirs, keep, folder, users, args), daemon=True
-            )
-            process.start()
-            theirs.close()
-            assert pipe.recv() == "ready"
-            running[keep] = process, pipe
+            running[keep] = beside(worker, keep, folder, users, args)
+            assert running[keep][1].recv() == "ready"
         seen = {True: [], False: []}
         for _ in range(turns):
             for keep, (_, pipe) in running.items():
