@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import svds
 
 from .assemble import Batch
 from .mf import MF, Posterior
@@ -33,6 +31,9 @@ def by_raters(
     d: int,
 ) -> np.ndarray:  # float64 [N, d], fewer columns where there are few users or items
     "Items that the same users rate, liked or not, are near each other; zeros where nobody does."
+    from scipy import sparse
+    from scipy.sparse.linalg import svds
+
     pairs = user[batch.group_of], batch.candidate
     m_UN = sparse.csr_matrix((np.ones(len(batch.candidate)), pairs), (n_users, n_items))
     m_UN.data[:] = 1.0  # once or often
@@ -56,6 +57,8 @@ def leaning(
     settings: Settings,
 ) -> MF:  # Without biases of users
     "The same biases of items with a prior that has its mean on a line in the items' vectors."
+    from scipy import sparse
+
     alone = with_cf(settings, factors=0, history=False)
     none_N0 = np.zeros((len(v_Nd), 0))
     posterior = Posterior(batch, user, n_users, sparse.csr_matrix(v_Nd), none_N0, alone)
