@@ -212,7 +212,8 @@ def slot_rows(hidden: int):
 
 def workload(shape: Shape, vocabulary: int, users: int):
     "Groups and suffixes: random, the same in each process."
-    from ccf_batch.prompt import Groups, Suffixes, offsets_of
+    from ccf_batch.prompt import Groups, Suffixes
+    from ccf_batch.ragged import offsets_of
 
     P, S, n = shape.prefix, shape.suffix, shape.candidates
     rng = np.random.default_rng(n)

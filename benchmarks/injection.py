@@ -84,7 +84,8 @@ def workload(name: str, users: int, candidates: int):
     "Groups, suffixes, slot rows of users and items: random, the same in each process."
     import torch
 
-    from ccf_batch.prompt import Groups, Suffixes, offsets_of
+    from ccf_batch.prompt import Groups, Suffixes
+    from ccf_batch.ragged import offsets_of
 
     rng = np.random.default_rng(candidates)
     first_item = VOCABULARY + users

@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .console import InputError
-from .prompt import Groups, Suffixes, offsets_of, spans
-from .ragged import EndToEnd, Rectangles, Sequences, merged
+from .kernels import EndToEnd, Rectangles, Sequences, merged
+from .prompt import Groups, Suffixes
+from .ragged import offsets_of, spans
 
 # %% auto #0
 __all__ = ['Part', 'PACKED', 'Layout', 'layout_of', 'KeysKept', 'Places', 'packed_attention', 'ends_only']

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from .assemble import Batch, Catalogue
-from .prompt import offsets_of, spans
+from .ragged import offsets_of, spans
 from .settings import Settings
 
 # %% auto #0

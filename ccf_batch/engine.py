@@ -15,9 +15,10 @@ import torch
 
 from .attention import Places, ends_only, layout_of, packed_attention
 from .console import InputError
+from .kernels import takes_end_to_end, to_device
 from .lm import LM
-from .prompt import Groups, Suffixes, offsets_of, spans
-from .ragged import takes_end_to_end, to_device
+from .prompt import Groups, Suffixes
+from .ragged import offsets_of, spans
 
 # %% auto #0
 __all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'on_its_way', 'PackedEngine']

@@ -21,7 +21,8 @@ from .console import InputError
 from .engine import PackedEngine
 from .fusion import Fusion
 from .lm import LM
-from .prompt import ItemTexts, Prompts, offsets_of, resolve_template, spans
+from .prompt import ItemTexts, Prompts, resolve_template
+from .ragged import offsets_of, spans
 from .settings import Attributes, Settings
 
 # N items, M of them in a batch, G groups, C candidates, H items of all histories, T tokens,

@@ -12,33 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .console import InputError
+from .ragged import offsets_of, spans
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['TEMPLATES', 'UNTITLED', 'spans', 'offsets_of', 'TextTokenizer', 'Template', 'resolve_template', 'wording',
-           'answer_ids', 'Suffixes', 'Groups', 'compact', 'ItemTexts', 'Prompts']
+__all__ = ['TEMPLATES', 'UNTITLED', 'TextTokenizer', 'Template', 'resolve_template', 'wording', 'answer_ids', 'Suffixes',
+           'Groups', 'compact', 'ItemTexts', 'Prompts']
 
 # %% ../nbs/api/08_prompt.ipynb #53fc37ae
 if TYPE_CHECKING:  # duck-typed here: only its arrays are read
     from ccf_batch.assemble import Batch
-
-# %% ../nbs/api/08_prompt.ipynb #f404c52e
-def spans(
-    starts: np.ndarray,  # int64 [R] where each row begins in a flat array
-    lengths: np.ndarray,  # int64 [R] how long it is
-) -> np.ndarray:  # int64 [sum of lengths] positions in the flat array
-    "Positions of the given rows, one row behind the other."
-    lengths = np.asarray(lengths, np.int64)
-    ends = np.cumsum(lengths)
-    shift = np.asarray(starts, np.int64) - (ends - lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(shift, lengths)
-
-
-def offsets_of(
-    lengths: np.ndarray | list[int],  # [R]
-) -> np.ndarray:  # int64 [R + 1]
-    "Offsets of rows of these lengths."
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 # %% ../nbs/api/08_prompt.ipynb #e6a9da46
 class TextTokenizer:

@@ -20,7 +20,7 @@ from .cf import Encoder, Start, encoder_class, joined, take_rows
 from .console import progress
 from .lab import Lab, Said, module_hashes, parameters_of
 from .model import rows_of
-from .prompt import offsets_of, spans
+from .ragged import offsets_of, spans
 from .schedule import Schedule, nights, refits
 from .settings import Settings
 

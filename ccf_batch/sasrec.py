@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .assemble import Batch, Catalogue
 from .cf import ItemFeatures, Start, encoder_class, take_groups
 from .metrics import auc, uauc
-from .prompt import offsets_of, spans
+from .ragged import offsets_of, spans
 from .raters import by_raters, leaning
 from .residual import Residual, beneath, logit_of, rows_at, with_cf
 from .settings import Settings

@@ -63,7 +63,8 @@ def model_margins(
     token_budget: int,
 ) -> tuple[dict[str, np.ndarray], str]:  # margins of `model` and `CF logit` [C]; engine and dtype
     "What the bundle says of each row, whole and by its CF encoder alone."
-    from ccf_batch.model import Scorer, take_groups
+    from ccf_batch.cf import take_groups
+    from ccf_batch.model import Scorer
 
     scorer = Scorer(bundle.model, catalogue, token_budget)
     parts = []

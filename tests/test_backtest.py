@@ -19,9 +19,9 @@ from ccf_batch.assemble import Batch
 from ccf_batch.baselines import BiasContent
 from ccf_batch.cf import joined, take_rows
 from ccf_batch.lab import read_rows
-from ccf_batch.prompt import offsets_of
+from ccf_batch.ragged import offsets_of
 from ccf_batch.schedule import Schedule, nights, refits
-from ccf_batch.settings import Settings, load
+from ccf_batch.settings import Settings, load, load_file
 
 DAY = np.timedelta64(1, "D")
 BEGIN = np.datetime64("2026-01-01", "us")
@@ -207,7 +207,7 @@ def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeyp
     file = place / "results" / "trial.json"
     first = json.loads(file.read_text())
     rows = {r["method"]: r for r in first["rows"]}
-    assert list(rows) == [m["name"] for m in experiment.load_file(place / "trial.toml")["method"]]
+    assert list(rows) == [m["name"] for m in load_file(place / "trial.toml")["method"]]
     for row in rows.values():
         assert row["auc_low"] < row["auc"] < row["auc_high"] and row["uauc_low"] < row["uauc_high"]
         assert row["seconds"] >= row["fit_seconds"] > 0 and row["parameters"] > 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import experiment, lab, slices
+from ccf_batch import console, experiment, lab, slices
 from ccf_batch.bootstrap import resample
 from ccf_batch.settings import SettingsError, load
 
@@ -178,7 +178,7 @@ def test_slices_never_part_equal_values(values, parts):
 
 def test_an_empty_side_of_the_cut_is_an_error(sample, tmp_path):
     settings = load(config=sample / "ccf.toml")
-    with pytest.raises(lab.InputError, match="test rows must begin"):
+    with pytest.raises(console.InputError, match="test rows must begin"):
         lab.read_rows(settings, dt.date(2025, 7, 2))
 
 

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ccf_batch.cf import take_groups
 from ccf_batch.console import InputError
 from ccf_batch.lm import load, with_lora
-from ccf_batch.model import Scorer, describe, rows_of, take_groups
+from ccf_batch.model import Scorer, describe, rows_of
 from ccf_batch.prompt import Prompts
 from ccf_batch.settings import Attributes, Settings
 

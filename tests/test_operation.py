@@ -21,7 +21,19 @@ import stand_in
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from ccf_batch import console, disk, evaluate, ingest, monitor, rivals, runs, score, stages, train
+from ccf_batch import (
+    console,
+    disk,
+    evaluate,
+    ingest,
+    monitor,
+    rivals,
+    runs,
+    score,
+    settings,
+    stages,
+    train,
+)
 from ccf_batch.settings import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -413,7 +425,7 @@ def command_lines():
 def test_a_command_line_is_one_that_we_take(where, module, flags, tmp_path):
     config, flags = console._config_flag(flags)
     assert load(COMMANDS[module], tmp_path / config, flags, missing_ok=True)
-    with pytest.raises(console.SettingsError):  # it would be said if we did not
+    with pytest.raises(settings.SettingsError):  # it would be said if we did not
         load(COMMANDS[module], None, [*flags, "--no-such-flag", "1"])
 
 
@@ -442,7 +454,7 @@ def test_today_is_of_the_zone(monkeypatch):
     for zone, date in (("UTC", "2026-06-30"), ("Europe/Paris", "2026-07-01")):
         s = load(score.ScoreCommand, None, ["--date", "today", "--domain.zone", zone])
         assert s.date == dt.date.fromisoformat(date)
-    with pytest.raises(console.SettingsError, match="--date = 'yesterday'"):
+    with pytest.raises(settings.SettingsError, match="--date = 'yesterday'"):
         load(score.ScoreCommand, None, ["--date", "yesterday"])
 
 

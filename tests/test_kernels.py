@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ccf_batch.kernels import EndToEnd, Rectangles, Sequences, merged, takes_end_to_end
 from ccf_batch.memory import keep_freed
-from ccf_batch.prompt import offsets_of
-from ccf_batch.ragged import EndToEnd, Rectangles, Sequences, merged, takes_end_to_end
+from ccf_batch.ragged import offsets_of
 
 CPU = torch.device("cpu")
 ATOL = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
