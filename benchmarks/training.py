@@ -31,9 +31,8 @@ TURNS = 15
 
 def rows_alone(batch):
     "Each candidate in a group of its own."
-    from ccf_batch.cf import take_groups
 
-    alone = take_groups(batch, batch.group_of)
+    alone = batch.take(batch.group_of)
     counts = np.diff(alone.candidate_offsets)
     rank = np.arange(len(batch.candidate)) - batch.candidate_offsets[batch.group_of]
     pick = alone.candidate_offsets[:-1] + rank
@@ -71,7 +70,7 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
     import torch
 
     from ccf_batch import fit
-    from ccf_batch.model import rows_of
+    from ccf_batch.batch import rows_of
 
     user = rows_of(batch.user_id, model.user_ids)
     start = time.perf_counter()
@@ -89,7 +88,6 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
 
 def measure(model, rows, ways: dict[str, tuple[bool, bool]], turns: int, learn_lm: bool) -> list:
     "A row for each way: whether rows are alone, whether the prefix is frozen."
-    from ccf_batch.cf import take_groups
     from ccf_batch.fit import deal
 
     for p in model.lm.model.parameters():
@@ -101,7 +99,7 @@ def measure(model, rows, ways: dict[str, tuple[bool, bool]], turns: int, learn_l
     steps = deal(sizes, np.zeros(len(sizes), int), EXAMPLES, np.random.default_rng(0))
     taken = {way: [] for way in ways}
     for _, groups in steps[: turns + 1]:
-        packed = take_groups(rows.train, groups)
+        packed = rows.train.take(groups)
         for way, (alone, frozen) in ways.items():
             batch = rows_alone(packed) if alone else packed
             taken[way].append((*step(model, side, prompts, batch, frozen), len(batch.candidate)))

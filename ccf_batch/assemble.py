@@ -8,59 +8,20 @@ from __future__ import annotations
 import datetime as dt
 import glob
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .batch import Batch, Catalogue
 from .console import InputError, progress
 from .database import arrow, run
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'Catalogue', 'Batch', 'files', 'AsOf',
-           'Labelled', 'Assembly', 'candidate_recall']
-
-# %% ../nbs/api/07_assemble.ipynb #1363a332
-@dataclass(frozen=True)
-class Catalogue:
-    "The N items; row r of every field is *item row* r, in order of `item_id`."
-
-    item_id: pa.Array  # [N] int64 or string, ascending
-    title: pa.Array  # [N] string, null where unknown
-    attributes: pa.Array  # [N] map<string, list<string>>, null where unknown
-    available: np.ndarray  # [N] bool: may be recommended at the cut-off
-    count: np.ndarray  # [N] int64: interactions known before the cut-off, likes or not
-
-    def __len__(self) -> int:
-        return len(self.item_id)
-
-
-@dataclass(frozen=True)
-class Batch:
-    "G groups with C candidates in all, as flat arrays; group g owns `offsets[g]:offsets[g + 1]`."
-
-    user_id: pa.Array  # [G] int64 or string; a user may own several groups
-    history: np.ndarray  # int32 [H] item rows, oldest first
-    history_offsets: np.ndarray  # int64 [G + 1]
-    candidate: np.ndarray  # int32 [C] item rows
-    candidate_offsets: np.ndarray  # int64 [G + 1]
-    source: pa.Array | None = None  # [C] dictionary<string>: covisited, popular, or as brought
-    label: np.ndarray | None = None  # int8 [C]: 1 like, 0 not
-    event_ts: np.ndarray | None = None  # datetime64[us] [C], naive UTC
-    not_cold: np.ndarray | None = (
-        None  # int8 [C]: 1 where the example says user and item are in train
-    )
-
-    def __len__(self) -> int:
-        return len(self.user_id)
-
-    @property
-    def group_of(self) -> np.ndarray:  # int64 [C]
-        "The group of each candidate."
-        return np.repeat(np.arange(len(self)), np.diff(self.candidate_offsets))
+__all__ = ['DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'files', 'AsOf', 'Labelled', 'Assembly',
+           'candidate_recall']
 
 # %% ../nbs/api/07_assemble.ipynb #c1cebd1f
 def _flat(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:

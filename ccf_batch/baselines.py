@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scipy import sparse
     from sklearn.linear_model import LogisticRegression
 
-    from ccf_batch.assemble import Catalogue
+    from ccf_batch.batch import Catalogue
 
 # %% ../nbs/api/14_baselines.ipynb #198ed253
 class Baseline(Protocol):

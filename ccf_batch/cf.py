@@ -8,20 +8,17 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pyarrow as pa
 
-from .assemble import Batch, Catalogue
-from .ragged import offsets_of, spans
+from .batch import Batch, Catalogue
 from .settings import Settings
 
 # %% auto #0
 __all__ = ['OTHERS', 'ENCODERS', 'Cuts', 'ItemFeatures', 'UserFeatures', 'Start', 'Encoder', 'encoder_class', 'encoder_name',
-           'take_groups', 'joined', 'take_rows', 'newest_rows', 'recent', 'as_groups', 'history_matrix', 'f32',
-           'rotation', 'out_of_fold']
+           'history_matrix', 'f32', 'rotation', 'out_of_fold']
 
 # %% ../nbs/api/09_cf.ipynb #c524dacc
 if TYPE_CHECKING:
@@ -151,108 +148,6 @@ def encoder_name(settings: Settings) -> str:
     "What tables call the encoder of these settings: `MF`, `MF+content` and so on."
     return ENCODERS[settings.cf.encoder] + ("+content" if settings.cf.content else "")
 
-# %% ../nbs/api/09_cf.ipynb #1d12b4e1
-def take_groups(
-    batch: Batch,
-    groups: np.ndarray,  # int [G'], in any order
-) -> Batch:  # G' groups with all their candidates
-    "Some of a batch's groups."
-    history = spans(batch.history_offsets[groups], np.diff(batch.history_offsets)[groups])
-    pairs = spans(batch.candidate_offsets[groups], np.diff(batch.candidate_offsets)[groups])
-
-    def of(column):
-        return None if column is None else column[pairs]
-
-    return Batch(
-        user_id=batch.user_id.take(pa.array(groups)),
-        history=batch.history[history],
-        history_offsets=offsets_of(np.diff(batch.history_offsets)[groups]),
-        candidate=batch.candidate[pairs],
-        candidate_offsets=offsets_of(np.diff(batch.candidate_offsets)[groups]),
-        source=None if batch.source is None else batch.source.take(pa.array(pairs)),
-        label=of(batch.label),
-        event_ts=of(batch.event_ts),
-        not_cold=of(batch.not_cold),
-    )
-
-# %% ../nbs/api/09_cf.ipynb #df93ccfa
-def joined(
-    one: Batch,
-    two: Batch,
-) -> Batch:  # The groups of both
-    "Labelled groups, one batch behind the other."
-
-    def both(a, b):
-        return None if a is None or b is None else np.concatenate([a, b])
-
-    def ends(a, b):
-        return offsets_of(np.concatenate([np.diff(a), np.diff(b)]))
-
-    return Batch(
-        user_id=pa.concat_arrays([one.user_id, two.user_id]),
-        history=np.concatenate([one.history, two.history]),
-        history_offsets=ends(one.history_offsets, two.history_offsets),
-        candidate=np.concatenate([one.candidate, two.candidate]),
-        candidate_offsets=ends(one.candidate_offsets, two.candidate_offsets),
-        label=both(one.label, two.label),
-        event_ts=both(one.event_ts, two.event_ts),
-        not_cold=both(one.not_cold, two.not_cold),
-    )
-
-# %% ../nbs/api/09_cf.ipynb #47826595
-def take_rows(
-    batch: Batch,  # G labelled groups
-    keep: np.ndarray,  # bool [C]
-) -> tuple[Batch, np.ndarray]:  # Groups with those rows; which groups, int64, ascending
-    "Some of a batch's rows; groups without any go."
-    sizes = np.bincount(batch.group_of[keep], minlength=len(batch))
-    groups = np.flatnonzero(sizes)
-    whole = take_groups(batch, groups)
-    keep = keep[np.isin(batch.group_of, groups)]
-
-    def of(column):
-        return None if column is None else column[keep]
-
-    return replace(
-        whole,
-        candidate=whole.candidate[keep],
-        candidate_offsets=offsets_of(sizes[groups]),
-        label=of(whole.label),
-        event_ts=of(whole.event_ts),
-        not_cold=of(whole.not_cold),
-    ), groups
-
-
-def newest_rows(batch: Batch, rows: int) -> tuple[Batch, np.ndarray]:
-    "As `take_rows`, the newest ones; of one moment, those that stand last are kept."
-    assert batch.event_ts is not None
-    keep = np.zeros(len(batch.candidate), bool)
-    keep[np.argsort(batch.event_ts, kind="stable")[-rows:]] = True
-    return take_rows(batch, keep)
-
-# %% ../nbs/api/09_cf.ipynb #f0474b35
-def recent(
-    batch: Batch,
-    length: int,  # Items of a history
-) -> Batch:  # The same groups with the newest part of their histories
-    "Histories cut to their newest items."
-    lengths = np.minimum(np.diff(batch.history_offsets), length)
-    kept = spans(batch.history_offsets[1:] - lengths, lengths)
-    return replace(batch, history=batch.history[kept], history_offsets=offsets_of(lengths))
-
-# %% ../nbs/api/09_cf.ipynb #e43dce88
-def as_groups(
-    user: np.ndarray,  # int [C] user rows
-    item: np.ndarray,  # int [C] item rows
-    label: np.ndarray,  # int8 [C]
-) -> tuple[Batch, np.ndarray]:  # C groups, their user rows int32 [C]
-    "Labelled rows without histories, as `Encoder.fit` takes them."
-    ends = np.arange(len(user) + 1)
-    user = np.asarray(user, np.int32)
-    item = np.asarray(item, np.int32)
-    none = np.empty(0, np.int32), np.zeros(len(user) + 1, np.int64)
-    return Batch(pa.array(user), *none, item, ends, label=np.asarray(label, np.int8)), user
-
 # %% ../nbs/api/09_cf.ipynb #8d0245bd
 def history_matrix(
     history: np.ndarray,  # int [H] item rows
@@ -298,7 +193,7 @@ def out_of_fold(
     newest: int | None = None,  # Rows that need vectors, the newest; None: all
 ) -> list[tuple[Encoder, np.ndarray]]:  # int64 groups of each fold, ascending
     "Encoders of the same kind, each fitted without the rows beside it, and aligned to `full`."
-    asked, groups = (batch, np.arange(len(batch))) if newest is None else newest_rows(batch, newest)
+    asked, groups = (batch, np.arange(len(batch))) if newest is None else batch.newest(newest)
     if settings.cf.out_of_fold == "in-sample":
         return [(full, groups)]
     cut = _shuffled if settings.cf.out_of_fold == "k-fold" else _forward
@@ -328,7 +223,7 @@ def _shuffled(batch: Batch, asked: Batch, groups: np.ndarray, folds: int, seed: 
     fold = np.random.default_rng(seed).permutation(len(batch)) % folds
     for k in range(folds):
         others = np.flatnonzero(fold != k)
-        yield take_groups(batch, others), others, groups[fold[groups] == k]
+        yield batch.take(others), others, groups[fold[groups] == k]
 
 
 def _forward(batch: Batch, asked: Batch, groups: np.ndarray, folds: int, seed: int) -> Cuts:
@@ -338,7 +233,7 @@ def _forward(batch: Batch, asked: Batch, groups: np.ndarray, folds: int, seed: i
     starts = np.unique(np.sort(first)[np.arange(folds) * len(first) // folds])
     ends = np.append(starts[1:], first.max() + np.timedelta64(1, "us"))
     for start, end in zip(starts, ends, strict=True):
-        part, whose = take_rows(batch, batch.event_ts < start)
+        part, whose = batch.keep(batch.event_ts < start)
         label = part.label
         assert label is not None
         if len(label) * folds >= len(batch.candidate) / 2 and 0 < label.sum() < len(label):

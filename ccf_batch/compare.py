@@ -21,7 +21,7 @@ __all__ = ['AGAINST', 'BASES', 'SUBSETS', 'measure', 'baseline_margins', 'sheets
 
 # %% ../nbs/api/21_compare.ipynb #0cf1cd20
 if TYPE_CHECKING:
-    from ccf_batch.assemble import Batch, Catalogue
+    from ccf_batch.batch import Batch, Catalogue
 
 # %% ../nbs/api/21_compare.ipynb #503390bb
 AGAINST = "BiasContent"

@@ -22,7 +22,7 @@ __all__ = ['CONTENT_PENALTY', 'MIN_ITEMS', 'MAX_VALUES', 'KNOTS', 'attribute_val
 if TYPE_CHECKING:
     from scipy import sparse
 
-    from ccf_batch.assemble import Catalogue
+    from ccf_batch.batch import Catalogue
 
 # %% ../nbs/api/09_content.ipynb #54d548e0
 CONTENT_PENALTY = 1.0  # inverse prior variance of a content weight

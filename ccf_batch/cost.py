@@ -174,14 +174,13 @@ def probe(
     fewest: int = 3,  # Blocks that tell anything
 ) -> Probe | None:  # None where the share has been spent before that
     "Measure a few blocks of users."
-    from ccf_batch.cf import take_groups
 
     seen: list[np.ndarray] = []
     seconds: list[float] = []
     whole = dict.fromkeys(("users", "pairs", "tokens", "tokens_unshared"), 0.0)
     start, at, k, in_all = time.perf_counter(), 0, 0, 0.0
     while at < len(sample):
-        block = take_groups(sample, np.arange(at, min(at + 2 ** (k // 2), len(sample))))
+        block = sample.take(np.arange(at, min(at + 2 ** (k // 2), len(sample))))
         at += len(block)
         thin = k % 2 == 1
         began = time.perf_counter()

@@ -94,7 +94,6 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
     from ccf_batch import bundle as bundles
     from ccf_batch import rivals
     from ccf_batch.assemble import candidate_recall
-    from ccf_batch.cf import joined
     from ccf_batch.published import recall_sheet
 
     before = s.before or day_after_last(s)
@@ -119,7 +118,7 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
         then = trained_on(s, newest)
         train = then.examples("train")
         if newest.settings.train.refit:  # then its encoder has seen validation rows as well
-            train = joined(train, then.examples("valid"))
+            train = train + then.examples("valid")
         others, warm = baseline_margins(
             train, then.catalogue().item_id, batch, asked.catalogue, newest.settings, asked.costs
         )

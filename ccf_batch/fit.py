@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from . import disk, metrics
-from .assemble import Batch, Catalogue
-from .cf import Encoder, ItemFeatures, recent, take_groups
+from .batch import Batch, Catalogue
+from .cf import Encoder, ItemFeatures
 from .console import InputError, progress, say
 from .engine import packed_margins
 from .model import ItemSide, Model, Scorer
@@ -86,7 +86,7 @@ def forward(
     device = model.fusion.norm.device
     small, suffixes, slots, items = compact(groups.take(kept), side.texts.suffixes)
     users = cf.users(user, side.features, batch.history, batch.history_offsets)
-    batch = recent(batch, model.settings.prompt.history_length)  # what the prompt shows
+    batch = batch.recent(model.settings.prompt.history_length)  # what the prompt shows
     if len(items):
         need = np.unique(np.concatenate([items, batch.history]))
         rows_Md, s_Md = model.item_rows(side, need)
@@ -398,7 +398,7 @@ class Trainer:
 
     def _step(self, prompts, cf, side, chosen, rng, active, optimizer) -> tuple[float, int]:
         "One optimizer step on some groups of one fold; returns its loss and number of examples."
-        batch = take_groups(self.train.batch, chosen)
+        batch = self.train.batch.take(chosen)
         hidden = rng.random(len(chosen)) < HIDDEN_USERS
         user = np.where(hidden, -1, self.train.user[chosen]).astype(np.int32)
         groups = prompts.groups(side.texts, batch)

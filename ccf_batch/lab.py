@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from . import disk, tables
-from .assemble import Assembly, Batch, Catalogue
-from .cf import Encoder, joined, take_groups
+from .assemble import Assembly
+from .batch import Batch, Catalogue
+from .cf import Encoder
 from .console import InputError, step
 from .database import connect
 from .settings import Settings
@@ -232,7 +233,7 @@ class Lab:
 
         rows = self.rows(settings)
         costs: dict[str, dict[str, Any]] = {}
-        both = joined(rows.valid, rows.test)
+        both = rows.valid + rows.test
         margins, _ = baseline_margins(
             rows.train, rows.catalogue.item_id, both, rows.catalogue, settings, costs
         )
@@ -257,7 +258,7 @@ class Lab:
         (cf, user_ids, without), seconds = self.encoder(settings)
         rows, start, none = self.rows(settings), time.perf_counter(), user_ids.slice(0, 0)
         # each training row as the encoder that was fitted without it sees it
-        parts = [(take_groups(rows.train, groups), part) for part, groups in without if len(groups)]
+        parts = [(rows.train.take(groups), part) for part, groups in without if len(groups)]
         x_RF = np.concatenate([self._features(part, user_ids, b, rows)[0] for b, part in parts])
         label = np.concatenate([np.asarray(b.label) for b, _ in parts])
         valid, test = (self._features(cf, user_ids, b, rows)[0] for b in (rows.valid, rows.test))
@@ -306,7 +307,7 @@ class Lab:
 
     def _features(self, cf, user_ids, batch: Batch, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         "The probes' numbers of each pair of a batch, and its CF logit."
-        from ccf_batch.model import rows_of
+        from ccf_batch.batch import rows_of
         from ccf_batch.probes import pair_features
 
         items = cf.items(rows.catalogue, np.arange(len(rows.catalogue)))

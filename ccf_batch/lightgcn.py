@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .assemble import Batch, Catalogue
-from .cf import ItemFeatures, Start, history_matrix, take_groups
+from .batch import Batch, Catalogue
+from .cf import ItemFeatures, Start, history_matrix
 from .residual import Residual, beneath, logit_of, rows_at, silent
 from .settings import Settings
 
@@ -103,7 +103,7 @@ class Posterior:
                 continue
             like = (batch.label == 1) & (part_G[group_of] != part)
             graph = Graph(user[group_of[like]], batch.candidate[like], n_users, n_items)
-            own = take_groups(batch, groups)
+            own = batch.take(groups)
             history_GN = history_matrix(own.history, own.history_offsets, says)
             mine = offset[part_G[group_of] == part]
             self.parts.append((graph, own, user[groups], history_GN, history_GN.T.tocsr(), mine))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .assemble import Batch, Catalogue
+from .batch import Batch, Catalogue
 from .cf import Encoder, ItemFeatures, Start, UserFeatures, f32, history_matrix, rotation
 from .content import CONTENT_PENALTY, Content, popularity_of, with_popularity
 from .settings import Settings

@@ -11,57 +11,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from .assemble import Batch, Catalogue
-from .cf import Encoder, ItemFeatures, UserFeatures, recent, take_groups
-from .console import InputError
+from .batch import Batch, Catalogue
+from .cf import Encoder, ItemFeatures, UserFeatures
 from .engine import PackedEngine
 from .fusion import Fusion
 from .lm import LM
 from .prompt import ItemTexts, Prompts, resolve_template
 from .ragged import offsets_of, spans
-from .settings import Attributes, Settings
+from .settings import Settings
 
 # N items, M of them in a batch, G groups, C candidates, H items of all histories, T tokens,
 # d hidden size. The letters after a tensor's name are its shape.
+from .batch import describe, rows_of
 
 # %% auto #0
-__all__ = ['WORDS', 'describe', 'rows_of', 'ItemSide', 'Answer', 'Model', 'untrained', 'Scored', 'Scorer']
-
-# %% ../nbs/api/15_model.ipynb #d824c55e
-WORDS = 64  # tokens of an item's text that the semantic side reads
-
-
-def describe(
-    title: str | None,
-    attributes: list[tuple[str, list[str]]] | None,  # As pyarrow gives a map
-    use: Attributes,  # The settings: which attributes, in which order
-) -> str:
-    "An item's text for the semantic side: its title, then the attributes that settings name."
-    values = dict(attributes or [])
-    named = [*use.categorical, *use.numeric, *use.text]
-    parts = [title] if title else []
-    for name in named:
-        said = [value for value in values.get(name) or [] if value]
-        parts += [f" {name}: {', '.join(said)}"] if said else []
-    return ";".join(parts)
+__all__ = ['WORDS', 'ItemSide', 'Answer', 'Model', 'untrained', 'Scored', 'Scorer']
 
 # %% ../nbs/api/15_model.ipynb #0e7f6832
-def rows_of(
-    ids: pa.Array,  # [N] int64 or string
-    known: pa.Array,  # [K] ids, each once
-) -> np.ndarray:  # int32 [N]: place in `known`, -1 where it is not there
-    "Where ids are in a list of known ones; raises `InputError` if one side has numbers, the other text."
-    if pa.types.is_integer(ids.type) != pa.types.is_integer(known.type):
-        raise InputError(
-            f"the tables have ids of type {ids.type}, the bundle was trained on {known.type}; "
-            "ingest the same kind of ids again, or train a new bundle"
-        )
-    found = pc.index_in(ids.cast(known.type), value_set=known)
-    return found.fill_null(-1).to_numpy().astype(np.int32)
+WORDS = 64  # tokens of an item's text that the semantic side reads
 
 
 @dataclass(frozen=True)
@@ -241,8 +211,7 @@ class Scorer:
     ) -> Scored:
         "Margins of all candidates of a batch, in its order."
         parts = [
-            self._block(take_groups(batch, groups))
-            for groups in _parts(len(batch), self.prompts.block)
+            self._block(batch.take(groups)) for groups in _parts(len(batch), self.prompts.block)
         ]
         columns = {name: [getattr(p, name) for p in parts] for name in vars(parts[0])}
         arrays = {name: np.concatenate(columns.pop(name)) for name in ("margin", "cf_logit")}
@@ -253,7 +222,7 @@ class Scorer:
         model, side = self.model, self.side
         users = model.users(batch, side.features)
         cf_logit = model.cf.logit(users, side.features, batch.group_of, batch.candidate)
-        batch = recent(batch, model.settings.prompt.history_length)  # what the prompt shows
+        batch = batch.recent(model.settings.prompt.history_length)  # what the prompt shows
         groups = self.prompts.groups(side.texts, batch)
         with torch.inference_mode():
             s_Hd = self._s_Nd[torch.from_numpy(batch.history.astype(np.int64))]

@@ -21,7 +21,7 @@ __all__ = ['TEMPLATES', 'UNTITLED', 'TextTokenizer', 'Template', 'resolve_templa
 
 # %% ../nbs/api/08_prompt.ipynb #53fc37ae
 if TYPE_CHECKING:  # duck-typed here: only its arrays are read
-    from ccf_batch.assemble import Batch
+    from ccf_batch.batch import Batch
 
 # %% ../nbs/api/08_prompt.ipynb #e6a9da46
 class TextTokenizer:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .assemble import Batch
+from .batch import Batch
 from .mf import MF, Posterior
 from .residual import silent, with_cf
 from .settings import Settings

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from .assemble import Batch, Catalogue
-from .cf import Encoder, Start, encoder_class, joined, take_rows
+from .batch import Batch, Catalogue, rows_of
+from .cf import Encoder, Start, encoder_class
 from .console import progress
 from .lab import Lab, Said, module_hashes, parameters_of
-from .model import rows_of
 from .ragged import offsets_of, spans
 from .schedule import Schedule, nights, refits
 from .settings import Settings
@@ -81,13 +80,13 @@ def replay(
             now = night_C == n
             if n == 0 or due:
                 if n:
-                    known = joined(before, take_rows(asked, night_C < n)[0])
+                    known = before + asked.keep(night_C < n).batch
                 start = time.perf_counter()
                 method.refit(known)
                 log.append({"night": str(ends[n])[:10], "known": len(known.candidate)})
                 log[-1] |= {"seconds": time.perf_counter() - start}
             if now.any():
-                batch = take_rows(asked, now)[0]
+                batch = asked.keep(now).batch
                 margin_C[now] = method.margin(as_of_night(batch) if history == "night" else batch)
             bar.update()
     return margin_C, log
@@ -187,7 +186,7 @@ def newest_part(known: Batch) -> tuple[Batch, Batch]:  # The older rows, the new
     assert known.event_ts is not None
     boundary = np.quantile(known.event_ts, 1 - VALID, method="inverted_cdf")
     old = known.event_ts < boundary
-    return take_rows(known, old)[0], take_rows(known, ~old)[0]
+    return known.keep(old)[0], known.keep(~old).batch
 
 
 def trained(
@@ -320,7 +319,7 @@ class Replays(Lab):
         first = self.rows(settings).cutoff if self.split == "test" else times[0]
         dates, ends = nights(settings, first, times[1])
         s, start = self.schedule, time.perf_counter()
-        before = train_rows if s.every == "never" else joined(train_rows, valid)
+        before = train_rows if s.every == "never" else (train_rows + valid)
         margin, log = replay(method, before, asked, ends, refits(dates, s.every), s.history)
         if s.offset_penalty is not None:
             user = asked.user_id.dictionary_encode().indices.to_numpy()[asked.group_of]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from .assemble import Batch, Catalogue
+from .batch import Batch, Catalogue
 from .cf import Encoder, ItemFeatures, Start, UserFeatures, f32, rotation
 from .mf import MF
 from .settings import Settings

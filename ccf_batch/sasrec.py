@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .assemble import Batch, Catalogue
-from .cf import ItemFeatures, Start, encoder_class, take_groups
+from .batch import Batch, Catalogue
+from .cf import ItemFeatures, Start, encoder_class
 from .metrics import auc, uauc
 from .ragged import offsets_of, spans
 from .raters import by_raters, leaning
@@ -183,7 +183,7 @@ class SASRec(Residual):
             for epoch in range(1, 1 + (epochs or (MOST_EPOCHS if valid else EPOCHS))):
                 network.train()
                 for some in _steps(carrier, np.diff(batch.candidate_offsets), rng):
-                    part = take_groups(batch, some)
+                    part = batch.take(some)
                     rows = spans(batch.candidate_offsets[some], np.diff(part.candidate_offsets))
                     own = spans(offsets[some], np.diff(offsets)[some])
                     f_Gd = states(network, m_Nd, history[own], offsets_of(np.diff(offsets)[some]))

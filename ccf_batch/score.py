@@ -150,14 +150,12 @@ class Night:
         "Some real users, in random order, of the first shard that has any; seconds to assemble a shard."
         import numpy as np
 
-        from ccf_batch.cf import take_groups
-
         start = time.perf_counter()
         whole = self.settings.score.shard_users * 2  # a shard has about half of that
         batches = (b for k in range(self.assembly.shards) for b in self.assembly.batches(k, whole))
         shard = next(batches)
         chosen = np.random.default_rng(0).permutation(len(shard))[:PROBE_USERS]
-        return take_groups(shard, chosen), time.perf_counter() - start
+        return shard.take(chosen), time.perf_counter() - start
 
     def ranked(
         self,

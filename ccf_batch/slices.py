@@ -16,7 +16,7 @@ __all__ = ['known_of_rows', 'cut', 'gains']
 
 # %% ../nbs/api/24_slices.ipynb #696e981a
 if TYPE_CHECKING:
-    from ccf_batch.assemble import Batch, Catalogue
+    from ccf_batch.batch import Batch, Catalogue
     from ccf_batch.settings import Settings
 
 # %% ../nbs/api/24_slices.ipynb #5991b1f7
@@ -27,7 +27,7 @@ def known_of_rows(
     settings: Settings,
 ) -> dict[str, np.ndarray]:  # float64 [C] each; NaN: not known
     "By what rows are cut: the item's training rows and age, the user's history, the words of the text."
-    from ccf_batch.model import describe
+    from ccf_batch.batch import describe
 
     assert train.event_ts is not None and batch.event_ts is not None
     N, item = len(catalogue), batch.candidate

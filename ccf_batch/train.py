@@ -24,7 +24,8 @@ __all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'users_of', 'encoder', 'la
 
 # %% ../nbs/api/17_train.ipynb #047c1676
 if TYPE_CHECKING:
-    from ccf_batch.assemble import Assembly, Batch, Catalogue
+    from ccf_batch.assemble import Assembly
+    from ccf_batch.batch import Batch, Catalogue
     from ccf_batch.cf import Encoder
     from ccf_batch.fit import Trainer
     from ccf_batch.model import Model
@@ -59,7 +60,7 @@ def users_of(batch: Batch):  # Ids [U], ascending; int32 [G] which of them each 
     "The users of a batch, as an encoder numbers them."
     import pyarrow.compute as pc
 
-    from ccf_batch.model import rows_of
+    from ccf_batch.batch import rows_of
 
     ids = batch.user_id.unique()
     user_ids = ids.take(pc.sort_indices(ids))
@@ -73,8 +74,8 @@ def encoder(
     valid: Batch | None = None,  # Groups to stop by, where an encoder is fitted in epochs
 ):  # Encoder; its user ids [U]; (Encoder, groups of `train`) of each fold
     "The CF encoder, fitted on all training rows, and the encoders of the LM's rows out of fold."
+    from ccf_batch.batch import rows_of
     from ccf_batch.cf import encoder_class, out_of_fold
-    from ccf_batch.model import rows_of
 
     user_ids, user = users_of(train)
     seed = settings.train.seed
@@ -91,7 +92,7 @@ def encoder(
 def language_model(catalogue: Catalogue, settings: Settings):  # LM
     "A nano model made of the catalogue's words, or the pretrained base with a LoRA adapter."
     from ccf_batch import lm
-    from ccf_batch.model import describe
+    from ccf_batch.batch import describe
 
     if settings.model.base != "nano":
         return lm.with_lora(lm.load(settings), settings, seed=settings.train.seed)
@@ -113,10 +114,10 @@ def trainer(
     "An untrained model and all that it will be trained on."
     import numpy as np
 
-    from ccf_batch.cf import newest_rows, take_groups
+    from ccf_batch.batch import rows_of
     from ccf_batch.fit import Fold, Split, Trainer
     from ccf_batch.lm import use_threads
-    from ccf_batch.model import rows_of, untrained
+    from ccf_batch.model import untrained
 
     cf, user_ids, without = encoded
     with step(f"Preparing the language model {s.model.base}", stage="preparing_lm"):
@@ -130,9 +131,9 @@ def trainer(
     for k, (_, groups) in enumerate(without):
         fold_of[groups] = k
     total = len(train.candidate)
-    train, groups = newest_rows(train, s.train.max_examples)
+    train, groups = train.newest(s.train.max_examples)
     fold, rows = fold_of[groups], len(train.candidate)
-    train = take_groups(train, np.flatnonzero(fold >= 0))
+    train = train.take(np.flatnonzero(fold >= 0))
     if rows < total:
         say(f"  {rows:,} examples, {total - rows:,} older ones left out (train.max_examples)")
     if len(train.candidate) < rows:
@@ -191,9 +192,8 @@ def refit(
     settings: Settings,
 ):  # Encoder; its user ids [U]
     "The encoder fitted on training and validation rows, its factors turned to what they were."
-    from ccf_batch.cf import joined
 
-    known = joined(train, valid)
+    known = train + valid
     user_ids, user = users_of(known)
     rows = known, user, len(user_ids)
     new = type(cf).fit(*rows, catalogue, settings, seed=settings.train.seed, epochs=cf.epochs)

@@ -24,7 +24,7 @@ __all__ = ['GROUPS', 'day_of', 'earlier', 'model_margins', 'order_of', 'in_order
 
 # %% ../nbs/api/21_unseen.ipynb #67d87195
 if TYPE_CHECKING:
-    from ccf_batch.assemble import Batch, Catalogue
+    from ccf_batch.batch import Batch, Catalogue
     from ccf_batch.bundle import Bundle
     from ccf_batch.rivals import Scores
 
@@ -63,14 +63,13 @@ def model_margins(
     token_budget: int,
 ) -> tuple[dict[str, np.ndarray], str]:  # margins of `model` and `CF logit` [C]; engine and dtype
     "What the bundle says of each row, whole and by its CF encoder alone."
-    from ccf_batch.cf import take_groups
     from ccf_batch.model import Scorer
 
     scorer = Scorer(bundle.model, catalogue, token_budget)
     parts = []
     with progress("rows", len(batch.candidate), "row") as bar:
         for first in range(0, len(batch), GROUPS):
-            part = take_groups(batch, np.arange(first, min(first + GROUPS, len(batch))))
+            part = batch.take(np.arange(first, min(first + GROUPS, len(batch))))
             parts.append(scorer.score(part))
             bar.update(len(part.candidate))
     margins = {

@@ -20,7 +20,7 @@ import torch
 from pydantic import ValidationError
 
 from . import serving
-from .assemble import Batch, Catalogue
+from .batch import Batch, Catalogue
 from .console import InputError
 from .lm import LM
 from .model import Model, Scored, Scorer

@@ -15,9 +15,8 @@ from tiny import CONFIG, write_workspace
 from worlds import make_catalogue, make_settings
 
 from ccf_batch import backtest, experiment, replay
-from ccf_batch.assemble import Batch
 from ccf_batch.baselines import BiasContent
-from ccf_batch.cf import joined, take_rows
+from ccf_batch.batch import Batch
 from ccf_batch.lab import read_rows
 from ccf_batch.ragged import offsets_of
 from ccf_batch.schedule import Schedule, nights, refits
@@ -66,7 +65,7 @@ def test_a_night_knows_nothing_of_what_comes_after_it(seed, night, every):
     turned = np.where(unknown, 1 - asked.label, asked.label).astype(np.int8)
     others = np.where(later, 3 - asked.candidate, asked.candidate).astype(np.int32)
     changed = dataclasses.replace(asked, label=turned, candidate=others)
-    gone, _ = take_rows(asked, ~later)
+    gone, _ = asked.keep(~later)
     for one, two, three in zip(methods(), methods(), methods(), strict=True):
         margin, log = replay.replay(one, before, asked, ends, again)
         assert len(log) == 1 + again.sum() and not np.isnan(margin).any()
@@ -108,7 +107,7 @@ def test_not_even_histories_know_more(tmp_path, history):
                 pq.write_table(t.set_column(place, "rating", pa.array(rating)), file)
         rows = read_rows(settings, dt.date(2026, 2, 10))
         dates, ends = nights(settings, rows.cutoff, rows.test.event_ts.max().item())
-        before = joined(rows.train, rows.valid)
+        before = rows.train + rows.valid
         method = replay.RefittedEncoder(rows.catalogue, settings)
         parts = before, rows.test, ends, refits(dates, "night"), history
         margins.append(replay.replay(method, *parts)[0])
@@ -123,12 +122,12 @@ def test_not_even_histories_know_more(tmp_path, history):
 def test_a_warm_start_ends_where_a_fit_from_scratch_does_and_sooner(sample):
     settings = load(config=sample / "ccf.toml", flags=["--cf.factors=4"])
     rows = read_rows(settings, dt.date(2025, 6, 20))
-    asked, _ = take_rows(rows.test, rows.test.event_ts < np.datetime64("2025-06-23"))
+    asked, _ = rows.test.keep(rows.test.event_ts < np.datetime64("2025-06-23"))
     dates, ends = nights(settings, rows.cutoff, asked.event_ts.max().item())
     found, iterations = [], []
     for warm in (True, False):
         method = replay.RefittedEncoder(rows.catalogue, settings, warm)
-        parts = joined(rows.train, rows.valid), asked, ends, refits(dates, "night")
+        parts = (rows.train + rows.valid), asked, ends, refits(dates, "night")
         found.append(replay.replay(method, *parts)[0])
         iterations.append(int(method.last[0].arrays["iterations"][0]))
     assert len(dates) == 3 and iterations[0] < iterations[1] / 2
@@ -266,7 +265,7 @@ def test_histories_as_of_the_night_hold_only_what_was_liked_before_it(shared, tm
     )
     settings = experiment.workspace(experiment.read_plan(plan), plan, shared, tmp_path / "work")
     rows = read_rows(settings, dt.date(2002, 9, 1))
-    every = joined(joined(rows.train, rows.valid), rows.test)
+    every = (rows.train + rows.valid) + rows.test
     user = every.user_id.to_numpy()[every.group_of]
     liked = every.label == 1
     when = {}
@@ -276,8 +275,8 @@ def test_histories_as_of_the_night_hold_only_what_was_liked_before_it(shared, tm
     assert len(dates) == 153 and len(rows.test.candidate) == 7331
     longer = 0
     for n in range(len(dates)):
-        of_night, _ = take_rows(
-            rows.test, (rows.test.event_ts >= ends[n]) & (rows.test.event_ts < ends[n + 1])
+        of_night, _ = rows.test.keep(
+            (rows.test.event_ts >= ends[n]) & (rows.test.event_ts < ends[n + 1])
         )
         batch = replay.as_of_night(of_night)
         assert np.array_equal(batch.candidate, of_night.candidate)

@@ -5,7 +5,7 @@ import pytest
 from worlds import make_catalogue, make_settings, read_movies, without_history
 
 from ccf_batch.baselines import BASELINES, shrunk_mean
-from ccf_batch.cf import as_groups
+from ccf_batch.batch import as_groups
 from ccf_batch.metrics import quality
 from ccf_batch.mf import MF
 

@@ -16,7 +16,8 @@ from worlds import (
     without_history,
 )
 
-from ccf_batch.cf import Start, as_groups, newest_rows, out_of_fold, take_groups
+from ccf_batch.batch import as_groups
+from ccf_batch.cf import Start, out_of_fold
 from ccf_batch.content import Content, numeric_values
 from ccf_batch.metrics import auc, uauc
 from ccf_batch.mf import MF, Posterior
@@ -254,7 +255,7 @@ def test_time_forward_encoders_know_only_what_came_before(timed):
         for name in encoder.arrays:
             assert np.array_equal(encoder.arrays[name], again[k][0].arrays[name])
     # with rows enough before what is asked for, all of it has vectors
-    _, whole = newest_rows(batch, 3000)
+    _, whole = batch.newest(3000)
     folds = out_of_fold(full, batch, user, n, catalogue, settings, newest=3000)
     assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), whole)
     assert len(folds) == 4
@@ -264,7 +265,7 @@ def test_in_sample_is_the_encoder_itself_and_asked_groups_alone_get_vectors(time
     batch, user, n, catalogue = timed
     settings = make_settings(factors=2, folds=3, out_of_fold="in-sample")
     full = MF.fit(batch, user, n, catalogue, settings)
-    _, asked = newest_rows(batch, 40)
+    _, asked = batch.newest(40)
     ((encoder, groups),) = out_of_fold(full, batch, user, n, catalogue, settings, newest=40)
     assert encoder is full and np.array_equal(groups, asked)
     settings = make_settings(factors=2, folds=3)
@@ -274,7 +275,7 @@ def test_in_sample_is_the_encoder_itself_and_asked_groups_alone_get_vectors(time
 
 def test_newest_rows(timed):
     batch = timed[0]
-    some, groups = newest_rows(batch, 1000)
+    some, groups = batch.newest(1000)
     assert len(some.candidate) == 1000 and some.event_ts.min() > np.sort(batch.event_ts)[-1001]
     assert some.user_id.equals(batch.user_id.take(pa.array(groups)))
     rows = set(
@@ -300,7 +301,7 @@ def test_newest_rows(timed):
         h = slice(*some.history_offsets[g : g + 2])
         whole = slice(*batch.history_offsets[groups[g] : groups[g] + 2])
         assert np.array_equal(some.history[h], batch.history[whole])
-    everything, groups = newest_rows(batch, 10**6)
+    everything, groups = batch.newest(10**6)
     assert len(groups) == len(batch) and np.array_equal(everything.candidate, batch.candidate)
 
 
@@ -369,7 +370,7 @@ def test_a_warm_start_ends_at_the_same_optimum_sooner(timed, content):
     early = early[user[early] < n - 2]
     order = np.random.default_rng(1).permutation(60)  # row r of the new catalogue was row order[r]
     old_rows = np.where(order == 59, -1, order)
-    old = MF.fit(take_groups(batch, early), user[early], n - 2, catalogue, settings)
+    old = MF.fit(batch.take(early), user[early], n - 2, catalogue, settings)
     back = np.argsort(order).astype(np.int32)
     moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
     later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))

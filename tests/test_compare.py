@@ -89,7 +89,7 @@ def test_baselines_know_items_and_users_by_their_ids():
     from tiny import batch_of
     from worlds import make_catalogue, make_settings
 
-    from ccf_batch.assemble import Batch
+    from ccf_batch.batch import Batch
 
     rng = np.random.default_rng(0)
     items = make_catalogue([{"genres": ["a"]}, {"genres": ["b"]}, {"genres": ["a"]}])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccf_batch import cost
-from ccf_batch.assemble import Batch
+from ccf_batch.batch import Batch
 
 few = st.integers(1, 40)
 

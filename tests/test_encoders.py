@@ -11,16 +11,7 @@ from scipy.special import expit
 from worlds import groups_over_time, make_catalogue, make_settings, without_history
 
 from ccf_batch import lightgcn, raters, sasrec
-from ccf_batch.cf import (
-    ENCODERS,
-    OTHERS,
-    Start,
-    encoder_class,
-    encoder_name,
-    joined,
-    out_of_fold,
-    take_groups,
-)
+from ccf_batch.cf import ENCODERS, OTHERS, Start, encoder_class, encoder_name, out_of_fold
 from ccf_batch.metrics import auc
 from ccf_batch.residual import beneath, logit_of
 
@@ -121,7 +112,7 @@ def test_users_do_not_depend_on_who_is_beside_them(world, encoders, which):
     items = encoder.items(catalogue, np.arange(N))
     whole = encoder.users(user, items, batch.history, batch.history_offsets)
     order = np.random.default_rng(0).permutation(len(batch))[:200]
-    some = take_groups(batch, order)
+    some = batch.take(order)
     part = encoder.users(user[order], items, some.history, some.history_offsets)
     np.testing.assert_allclose(part.vector, whole.vector[order], atol=1e-5)
 
@@ -183,11 +174,11 @@ def test_folds_never_see_their_rows(world, encoders, which, cut):
 def test_a_warm_start_takes_new_users_and_items(world, which):
     "From the fit without the newest rows, of another catalogue with other rows."
     batch, user, catalogue = world
-    batch, user = take_groups(batch, np.flatnonzero(user < U - 5)), user[user < U - 5]
+    batch, user = batch.take(np.flatnonzero(user < U - 5)), user[user < U - 5]
     early = np.flatnonzero(np.arange(len(batch)) % 20)
     settings = settings_for(*which)
     kind = encoder_class(which[0])
-    old = kind.fit(take_groups(batch, early), user[early], U, catalogue, settings, epochs=3)
+    old = kind.fit(batch.take(early), user[early], U, catalogue, settings, epochs=3)
     order = np.random.default_rng(1).permutation(N)
     back = np.argsort(order).astype(np.int32)
     moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
@@ -314,7 +305,7 @@ def test_vectors_of_who_rates_know_no_labels_and_count_a_pair_once(world):
     assert v.shape == (N, 4) and not v[38:].any() and v[:38].any(1).all()
     flipped = replace(batch, label=1 - batch.label)
     assert np.array_equal(raters.by_raters(flipped, user, U, N, 4), v)
-    twice = joined(batch, batch), np.append(user, user)
+    twice = (batch + batch), np.append(user, user)
     np.testing.assert_allclose(raters.by_raters(*twice, U, N, 4), v)
     order = np.random.default_rng(0).permutation(N)
     moved = replace(batch, candidate=np.argsort(order).astype(np.int32)[batch.candidate])
@@ -326,7 +317,7 @@ def test_vectors_of_who_rates_know_no_labels_and_count_a_pair_once(world):
 
 def test_biases_lean_on_vectors_as_a_prior_of_that_covariance_has_it(world):
     batch, user, catalogue = world
-    batch, user = take_groups(batch, np.arange(0, len(batch), 15)), user[::15]  # few rows an item
+    batch, user = batch.take(np.arange(0, len(batch), 15)), user[::15]  # few rows an item
     settings = settings_for("sasrec", False, user_penalty=1e6)  # no biases of users
     base = beneath(batch, user, U, catalogue, settings, 1.0, None)
     v = raters.by_raters(batch, user, U, N, 3)
@@ -342,7 +333,7 @@ def test_biases_lean_on_vectors_as_a_prior_of_that_covariance_has_it(world):
 
 def test_the_best_epoch_is_kept(world):
     batch, user, catalogue = world
-    valid = take_groups(batch, np.arange(0, len(batch), 5)), user[::5]
+    valid = batch.take(np.arange(0, len(batch), 5)), user[::5]
     encoder = fitted(world, "sasrec", False, epochs=None, valid=valid)
     log = encoder.arrays["valid"]
     assert encoder.epochs == 1 + log[:, 0].argmax() and len(log) <= encoder.epochs + sasrec.PATIENCE

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch.cf import take_groups
+from ccf_batch.batch import describe, rows_of
 from ccf_batch.console import InputError
 from ccf_batch.lm import load, with_lora
-from ccf_batch.model import Scorer, describe, rows_of
+from ccf_batch.model import Scorer
 from ccf_batch.prompt import Prompts
 from ccf_batch.settings import Attributes, Settings
 
@@ -76,7 +76,7 @@ def test_take_groups_is_what_a_list_would_do(data):
             )
 
     whole = list(groups_of(batch))
-    part = take_groups(batch, np.array(chosen, np.int64))
+    part = batch.take(np.array(chosen, np.int64))
     assert list(groups_of(part)) == [whole[g] for g in chosen]
     assert part.event_ts is None and part.not_cold is None
 
@@ -120,7 +120,7 @@ def test_margins_depend_on_the_pair_alone(world, batch, monkeypatch):
     whole = scorer.score(batch)
     assert abs(whole.margin - whole.cf_logit).max() > 0.01  # the language model has a say
     order = np.random.default_rng(0).permutation(len(batch))
-    shuffled = scorer.score(take_groups(batch, order)).margin
+    shuffled = scorer.score(batch.take(order)).margin
     expected = np.concatenate(
         [whole.margin[slice(*batch.candidate_offsets[g : g + 2])] for g in order]
     )
@@ -193,6 +193,6 @@ def test_a_pair_over_the_budget_is_rejected_and_counted(qwen, batch):
 def test_no_groups_and_no_candidates(nano):
     model, catalogue = nano
     scorer = Scorer(model, catalogue)
-    none = take_groups(tiny.batch_of(np.random.default_rng(0), 3), np.array([], np.int64))
+    none = tiny.batch_of(np.random.default_rng(0), 3).take(np.array([], np.int64))
     scored = scorer.score(none)
     assert scored.margin.shape == (0,) and scored.tokens == 0

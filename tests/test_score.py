@@ -23,7 +23,7 @@ import torch
 
 import ccf_batch
 from ccf_batch import publish, score, summary
-from ccf_batch.assemble import Batch, Catalogue
+from ccf_batch.batch import Batch, Catalogue
 from ccf_batch.console import InputError, progress
 
 DAY = dt.date(2026, 7, 1)

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from ccf_batch import bundle, fit, lm, train
 from ccf_batch.assemble import Assembly
-from ccf_batch.cf import take_groups
 from ccf_batch.console import main
 from ccf_batch.database import connect
 from ccf_batch.model import Scorer
@@ -149,7 +148,8 @@ def answering(config):
     assembly = Assembly(connect(), settings)
     catalogue, batch = assembly.catalogue(), assembly.examples("train")
     cf, users, _ = train.encoder(batch, catalogue, settings)
-    from ccf_batch.model import rows_of, untrained
+    from ccf_batch.batch import rows_of
+    from ccf_batch.model import untrained
 
     model = untrained(
         settings, train.language_model(catalogue, settings), cf, catalogue, users, assembly.cutoff
@@ -175,7 +175,7 @@ def test_training_scores_as_scoring_does(config):
     "Dropout aside, the forward pass of a step gives the margins that a night gives."
     model, catalogue, batch, user = answering(config)
     some = np.arange(60, 0, -2)
-    batch, user = take_groups(batch, some), user[some]
+    batch, user = batch.take(some), user[some]
     (part, logit), _ = forward(model, catalogue, batch, user)
     scored = Scorer(model, catalogue).score(batch)
     np.testing.assert_allclose(logit.numpy(), scored.cf_logit, atol=1e-6)
@@ -185,7 +185,7 @@ def test_training_scores_as_scoring_does(config):
 
 def rows_alone(batch):
     "Each candidate in a group of its own."
-    alone = take_groups(batch, batch.group_of)  # a copy of its group for each candidate
+    alone = batch.take(batch.group_of)  # a copy of its group for each candidate
     first = np.cumsum(np.diff(alone.candidate_offsets)) - np.diff(alone.candidate_offsets)
     rank = np.arange(len(batch.candidate)) - batch.candidate_offsets[batch.group_of]
     pick = first + rank
@@ -201,7 +201,7 @@ def test_packed_groups_have_the_gradients_of_single_rows(config, template):
     model, catalogue, batch, user = answering(config)
     model = dataclasses.replace(model, template=template)
     largest = np.argsort(-np.diff(batch.candidate_offsets), kind="stable")[:12]
-    batch, user = take_groups(batch, largest), user[largest]
+    batch, user = batch.take(largest), user[largest]
     assert len(batch.candidate) > 20
     grads, tokens = [], []
     for rows, of in ((batch, user), (rows_alone(batch), user[batch.group_of])):
@@ -224,7 +224,7 @@ def test_a_frozen_prefix_changes_no_gradient(config):
     "Where the LM is frozen and only the candidate has a slot, prefixes are computed apart."
     model, catalogue, batch, user = answering(config)
     model = dataclasses.replace(model, template="target")
-    batch, user = take_groups(batch, np.arange(15)), user[:15]
+    batch, user = batch.take(np.arange(15)), user[:15]
     prompts = model.prompts()
     side = model.item_side(prompts, catalogue)
     groups = prompts.groups(side.texts, batch)
@@ -477,7 +477,7 @@ def test_smollm2_goes_through_both_stages_and_scores(config, capsys):
     assert sum(p.stat().st_size for p in path.rglob("*")) < 20e6  # the base itself is not copied
     model = bundle.load(path).model
     assembly = Assembly(connect(), load_settings(config=config))
-    batch = take_groups(assembly.examples("valid"), np.arange(4))
+    batch = assembly.examples("valid").take(np.arange(4))
     scored = Scorer(model, assembly.catalogue()).score(batch)
     assert np.isfinite(scored.margin).all()
 

@@ -20,7 +20,7 @@ import tiny
 import torch
 
 from ccf_batch import bundle, console, score, train
-from ccf_batch.assemble import Batch
+from ccf_batch.batch import Batch
 from ccf_batch.console import InputError
 from ccf_batch.engine import TOLERANCE, PackedEngine, full_prompts
 from ccf_batch.lm import load as load_lm

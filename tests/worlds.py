@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccf_batch.assemble import Batch, Catalogue
+from ccf_batch.batch import Batch, Catalogue
 from ccf_batch.ragged import offsets_of
 from ccf_batch.settings import Attributes, Cf, Settings
 
