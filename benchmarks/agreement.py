@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ccf_batch.experiment import machine
-from ccf_batch.publish import versions
+from ccf_batch.fingerprint import versions
 
 VARIANTS = {  # what is added to ccf.toml; without the offset a margin is the language model's alone
     "compact": '[prompt]\ntemplate = "compact"\n',

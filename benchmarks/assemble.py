@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from ccf_batch.experiment import machine
-from ccf_batch.publish import versions
+from ccf_batch.fingerprint import versions
 
 DATE = dt.date(2026, 4, 1)  # the day after the 90 days
 

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from ccf_batch.experiment import machine
-from ccf_batch.publish import versions
+from ccf_batch.fingerprint import versions
 
 PREFIX, SUFFIX, ITEMS, VOCABULARY, MAX_TOKENS, BUDGET = 150, 25, 2000, 8192, 256, 3072
 MODELS = {"4 layers of 256": (256, 4), "1 layer of 64": (64, 1)}

@@ -25,7 +25,7 @@ from unittest import mock
 from assemble import DATE, write
 
 from ccf_batch.experiment import machine
-from ccf_batch.publish import versions
+from ccf_batch.fingerprint import versions
 
 OVERHEAD = {  # what is timed: the module, its function, and what that is for
     "checks of the input": ("checks", "of_input"),

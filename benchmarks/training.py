@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ccf_batch.experiment import machine
-from ccf_batch.publish import versions
+from ccf_batch.fingerprint import versions
 
 EXAMPLES = 128  # of a step
 TURNS = 15

@@ -9,8 +9,10 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from . import publish, tables
+from . import tables
 from .console import InputError, say
+from .fingerprint import describe_changes, run_id_of
+from .ranked import damage, date_folder, read_manifest
 from .settings import Settings
 
 # %% auto #0
@@ -24,23 +26,23 @@ def already_published(
     overwrite: bool = False,  # It is made again whatever is there
 ) -> dict[str, Any] | None:  # Its manifest, where there is nothing to do
     "Compare what is published with what would be; raises `InputError` where they differ."
-    manifest = publish.published(root, date)
+    manifest = read_manifest(root, date)
     if manifest is None or overwrite:
         return None
-    folder = publish.place(root, date)
+    folder = date_folder(root, date)
     if not manifest:
         raise InputError(
             f"{folder}: holds no manifest that can be read, so it is not known from what it was made; "
             "replace it with --overwrite"
         )
-    if manifest.get("run_id") != publish.run_id(fingerprint):
+    if manifest.get("run_id") != run_id_of(fingerprint):
         before = {key: manifest.get(key) for key in fingerprint}
-        what = "; ".join(publish.differences(before, fingerprint)[:5])
+        what = "; ".join(describe_changes(before, fingerprint)[:5])
         raise InputError(
             f"{folder}: {date} is published, from something else ({what}); "
             "replace it with --overwrite"
         )
-    bad = publish.damage(folder, manifest)
+    bad = damage(folder, manifest)
     if bad:
         say(f"  {date} is published, but {bad[0]} is missing or cut short: it is made again")
         return None
@@ -62,7 +64,7 @@ def check_bundle(
         )
     shape = ("prompt", "domain", "attributes")
     trained, now = ({k: tree[k] for k in shape} for tree in (about["settings"], s.saved()))
-    changed = publish.differences(trained, now)
+    changed = describe_changes(trained, now)
     if changed:
         raise InputError(
             f"{path}: was trained with other settings: {'; '.join(changed)}; put them back, or train "
@@ -77,7 +79,7 @@ def unchanged(
     "Raise `InputError` where the lake is not what it was."
     now = tables.fingerprint(s)
     if now != inputs:
-        (what,) = publish.differences({"inputs": inputs}, {"inputs": now})
+        (what,) = describe_changes({"inputs": inputs}, {"inputs": now})
         raise InputError(
             f"{s.lake}: was changed while it was read: {what}; nothing was published, "
             "run the same command again"

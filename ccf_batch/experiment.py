@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from . import disk, publish
+from . import disk
 from .console import InputError, say, table
+from .fingerprint import versions
 from .memory import keep_freed
 from .settings import Group, Settings, SettingsError, explain, load, load_file
 
@@ -328,7 +329,7 @@ def write_results(
     content = {
         "title": plan.title,
         "machine": machine(),
-        "versions": publish.versions(packages),
+        "versions": versions(packages),
         "rows": rows,
         "differences": gaps,
         **more,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
 from .ragged import offsets_of, spans
 
 # %% auto #0

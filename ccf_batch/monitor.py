@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import disk, publish
+from . import disk
 from .console import CheckFailed, InputError, exit_code
+from .ranked import date_before
 from .settings import Settings
 
 # %% auto #0
@@ -165,7 +166,7 @@ def watched(
             "run_seconds": round(took, 3),
             "failed_checks": sum(not f["ok"] for f in findings),
         }
-        if date := publish.date_before(s.ranked, dt.date.max):
+        if date := date_before(s.ranked, dt.date.max):
             cutoff = s.cutoff(date).replace(tzinfo=dt.UTC)
             told["newest_date_timestamp_seconds"] = cutoff.timestamp()
         samples = {name: found for name, found in read(file).items() if name not in OF_ANY}

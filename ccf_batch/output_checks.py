@@ -9,8 +9,9 @@ import datetime as dt
 import glob
 from typing import Any
 
-from . import publish
 from .checks import Finding, limited, row, share, verdict
+from .ranked import SCHEMA_VERSION, date_before, date_folder, read_manifest
+from .run import Run
 from .settings import Settings
 
 # %% auto #0
@@ -71,13 +72,13 @@ def of_change(
     def unmeasured(why: str) -> list[Finding]:
         return [limited(name, None, s, why) for name in ("max_shift", "max_new_tops")]
 
-    before = publish.date_before(s.ranked, date)
+    before = date_before(s.ranked, date)
     if before is None:
         return unmeasured("no date is published before this one")
-    manifest = publish.published(s.ranked, before) or {}
-    if manifest.get("schema_version") != publish.SCHEMA_VERSION:
+    manifest = read_manifest(s.ranked, before) or {}
+    if manifest.get("schema_version") != SCHEMA_VERSION:
         return unmeasured(f"{before} has another schema, or no manifest that can be read")
-    earlier = f"{glob.escape(str(publish.place(s.ranked, before)))}/*.parquet"
+    earlier = f"{glob.escape(str(date_folder(s.ranked, before)))}/*.parquet"
     both = dict(ranked=ranked, earlier=[earlier])
     try:
         shift = row(con, "checks/shift", **both)
@@ -95,7 +96,7 @@ def of_change(
 # %% ../nbs/api/19_output_checks.ipynb #c9df1f24
 def of_output(
     assembly: Any,  # assemble.Assembly, prepared
-    run: publish.Run,  # All its shards are done
+    run: Run,  # All its shards are done
     trial: bool = False,  # It is held against no other date
 ) -> list[Finding]:
     "Check the finished shards; raises `CheckFailed` unless the settings only warn."

@@ -7,209 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import disk, records, stages
-from .console import InputError, say
-from .settings import Settings
+from . import disk, stages
+from .console import InputError
+from .ranked import SCHEMA_VERSION, date_of, row_schema
+from .records import to_json
+from .run import Run, locked
 
 # %% auto #0
-__all__ = ['SCHEMA_VERSION', 'LIBRARIES', 'FINGERPRINT', 'ROW_GROUP', 'KEEP_DAYS', 'PATIENCE_S', 'versions', 'limits',
-           'fingerprint', 'run_id', 'differences', 'place', 'date_of', 'date_before', 'published', 'damage', 'schema',
-           'Shard', 'locked', 'scratch', 'aside', 'Run', 'shard', 'publish', 'tidy']
-
-# %% ../nbs/api/19_publish.ipynb #d3903963
-SCHEMA_VERSION = 1
-LIBRARIES = (
-    "ccf_batch",
-    "duckdb",
-    "numpy",
-    "peft",
-    "pyarrow",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
-
-
-def versions(
-    names: Sequence[str] = LIBRARIES,  # Installed packages; by default all that the rows depend on
-) -> dict[str, str]:
-    "Version of Python and of some packages."
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"python": platform.python_version(), **found}
-
-
-_LIMITS = ("max_bundle_age", "max_rejected")  # of the group `score`; beside the group `checks`
-
-
-def limits(settings: Settings) -> dict[str, Any]:
-    "The settings on which it depends whether rows are published, not what they are."
-    score = settings.score.model_dump(mode="json", include=set(_LIMITS))
-    return {"checks": settings.checks.model_dump(mode="json"), "score": score}
-
-
-def _of_rows(settings: Settings) -> dict[str, Any]:
-    "The settings on which rows may depend."
-    saved = {k: v for k, v in settings.saved().items() if k not in ("paths", "checks")}
-    saved["score"] = {
-        k: v for k, v in saved["score"].items() if k not in (*_LIMITS, "hourly_price")
-    }
-    return saved
-
-
-FINGERPRINT = (
-    "schema_version",
-    "date",
-    "inputs",
-    "bundle",
-    "settings",
-    "seed",
-    "versions",
-    "limit_users",
-)
-
-
-def fingerprint(
-    date: dt.date,  # The date that is scored
-    inputs: list[dict[str, Any]],  # From `tables.fingerprint`
-    bundle: str,  # Id (content hash) of the bundle
-    settings: Settings,  # As used
-    limit_users: int | None = None,  # A trial's limit
-) -> dict[str, Any]:  # JSON values
-    "All that the rows of a run depend on."
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "date": date.isoformat(),
-        "inputs": inputs,
-        "bundle": bundle,
-        "settings": _of_rows(settings),
-        "seed": settings.train.seed,
-        "versions": versions(),
-        "limit_users": limit_users,
-    }
-
-
-def run_id(fingerprint: dict[str, Any]) -> str:
-    "The name of a run: the first 16 hex digits of its fingerprint's hash."
-    text = json.dumps(fingerprint, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-# %% ../nbs/api/19_publish.ipynb #f7acd64b
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    "Nested settings as one level of dotted keys."
-    if not isinstance(tree, dict):
-        return {path: tree}
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{path}.{key}" if path else key)
-    return flat
-
-
-def differences(
-    old: dict[str, Any],  # A fingerprint
-    new: dict[str, Any],  # Another one
-) -> list[str]:  # One phrase a difference; empty where they agree
-    "What has changed between two fingerprints, in words."
-    said = []
-    a, b = ({f["path"]: f for f in fp.get("inputs", [])} for fp in (old, new))
-    changed = sorted(p for p in a.keys() | b.keys() if a.get(p) != b.get(p))
-    if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        said.append(f"input files ({changed[0]}{more})")
-    a, b = ({k: v for k, v in fp.items() if k != "inputs"} for fp in (old, new))
-    a, b = _flat(a), _flat(b)
-    for key in sorted(a.keys() | b.keys()):
-        if a.get(key) != b.get(key):
-            said.append(f"{key.removeprefix('settings.')} ({a.get(key)} → {b.get(key)})")
-    return said
-
-# %% ../nbs/api/19_publish.ipynb #b5854239
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def place(root: Path, date: dt.date) -> Path:
-    "The folder of a date, as readers see it."
-    return root / f"date={date.isoformat()}"
-
-
-def date_of(
-    folder: Path,
-) -> dt.date | None:
-    "The date that a folder like `date=2026-07-01` is of; None where it is none of ours."
-    try:
-        date = dt.date.fromisoformat(folder.name.removeprefix("date="))
-    except ValueError:
-        return None
-    return date if folder.name == f"date={date}" else None  # 20260701 is a date, too
-
-
-def date_before(
-    root: Path,  # `settings.ranked`
-    date: dt.date,
-) -> dt.date | None:
-    "The newest date that is published before another one."
-    there = filter(None, map(date_of, root.glob("date=*")))
-    return max((d for d in there if d < date), default=None)
-
-
-def published(
-    root: Path,  # `settings.ranked`
-    date: dt.date,
-) -> dict[str, Any] | None:  # Its manifest; empty where that cannot be read; None: not published
-    "The manifest of a published date."
-    if not os.path.lexists(place(root, date)):
-        return None
-    return records.read(place(root, date) / "_manifest.json")
-
-
-def damage(
-    folder: Path,  # A published date
-    manifest: dict[str, Any],  # Its manifest
-) -> list[str]:  # Files that are missing or have another size than they should
-    "A quick look at a published date: are all its files there, at their sizes?"
-    bad = []
-    for shard in manifest.get("shards", []):
-        file = folder / shard["file"]
-        if not file.is_file() or file.stat().st_size != shard["bytes"]:
-            bad.append(shard["file"])
-    return bad
+__all__ = ['ROW_GROUP', 'KEEP_DAYS', 'Shard', 'shard', 'publish', 'tidy']
 
 # %% ../nbs/api/19_publish.ipynb #039fa40c
 ROW_GROUP = 122_880
-
-
-def schema(
-    user_id: Any,  # Arrow type of the ids: int64 or string
-    item_id: Any,
-) -> Any:  # pyarrow.Schema
-    "Columns of `ranked/date=*/*.parquet`."
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            pa.field("user_id", user_id, nullable=False),
-            pa.field("item_id", item_id, nullable=False),
-            pa.field("rank", pa.int32(), nullable=False),  # from 1, dense within the user
-            pa.field("score", pa.float32()),  # p(yes), in [0, 1]
-            pa.field("margin", pa.float32()),  # z_yes − z_no, as the model said it
-            pa.field("source", pa.string()),  # which candidate generator
-            pa.field("reason", pa.string(), nullable=False),  # why the row is here
-            pa.field("bundle", pa.string(), nullable=False),
-            pa.field("run_id", pa.string(), nullable=False),
-        ]
-    )
 
 
 class Shard:
@@ -218,7 +33,7 @@ class Shard:
     def __init__(
         self,
         path: Path,  # A temporary name
-        schema: Any,  # pyarrow.Schema, from `schema`
+        schema: Any,  # pyarrow.Schema, from `ranked.row_schema`
         about: dict[str, Any],  # What this file is, for its metadata
     ):
         import pyarrow.parquet as pq
@@ -275,116 +90,13 @@ class Shard:
         self._writer.close()
         disk.unlink(self.path)
 
-# %% ../nbs/api/19_publish.ipynb #419a736c
-KEEP_DAYS = 1.0
-PATIENCE_S = 1.0  # somebody who looks whether a run is alive holds its lock for an instant
-
-
-@contextlib.contextmanager
-def locked(root: Path, date: dt.date, wait_s: float = 0.0) -> Iterator[None]:
-    "Hold the lock of a date; raises `InputError` where another run for it is alive."
-    with disk.lock(root / "_staging" / f"date={date}.lock", f"a run for {date}", wait_s):
-        yield
-
-
-@contextlib.contextmanager
-def scratch(root: Path, date: dt.date) -> Iterator[Path]:
-    "An empty folder for a run's own use, to be used under `locked`; it is removed at the end."
-    folder = root / "_staging" / f"date={date}" / "work"
-    disk.remove(folder)
-    disk.make(folder)
-    try:
-        yield folder
-    finally:
-        disk.remove(folder)
-
-
-def aside(
-    folder: Path,  # The staging folder of a date, whose lock is held
-    run_id: str,
-) -> Path:
-    "A free name for output that was replaced; counted, because a clock may be set back."
-    names = (p.name.rpartition("-")[2] for p in folder.glob(f"{run_id}.replaced-*"))
-    last = max((int(n) for n in names if re.fullmatch("[0-9]+", n)), default=0)
-    return folder / f"{run_id}.replaced-{last + 1}"
-
-
-class Run:
-    "A run for one date, to be used under `locked`."
-
-    def __init__(
-        self,
-        root: Path,  # `settings.ranked`
-        date: dt.date,
-        fingerprint: dict[str, Any],  # From `fingerprint`
-        machine: dict[str, Any],  # What bytes depend on besides: processor, threads, dtype, …
-        allow_gap: bool = False,  # `settings.paths.allow_gap`
-        resume: bool = True,  # Go on from finished shards; else start over
-    ):
-        self.id, self.root, self.final = run_id(fingerprint), root, place(root, date)
-        self.fingerprint, self.machine, self.allow_gap = fingerprint, machine, allow_gap
-        self.folder = root / "_staging" / f"date={date}" / self.id
-        self.output = self.folder / "output"
-        self._set_aside_swapped()
-        if not resume:
-            disk.remove(self.folder)
-        self._say_why_not_resumed()
-        before = records.read(self.folder / "run.json", records.Run)
-        if before.get("machine") != machine and self.folder.is_dir():
-            if before:
-                what = "; ".join(differences(before["machine"], machine))
-                say(f"  an earlier attempt ran on another machine ({what}): starting over")
-            disk.remove(self.folder)
-        disk.make(self.output)
-        self.attempts = before.get("attempts", 0) + 1
-        about = {"fingerprint": fingerprint, "machine": machine, "attempts": self.attempts}
-        disk.write(self.folder / "run.json", _json(about))
-        self.done = self._finished()
-
-    def _set_aside_swapped(self) -> None:
-        "A run that died just after its swap has the earlier output in its place: not its shards."
-        there = records.read(self.output / "_manifest.json")
-        if there and there.get("run_id") != self.id:
-            self._set_aside()
-
-    def _set_aside(self) -> None:
-        disk.rename(self.folder, aside(self.folder.parent, self.id))
-
-    def _say_why_not_resumed(self) -> None:
-        "Name what has changed since a run for this date that was not finished."
-        if self.folder.is_dir() or not self.folder.parent.is_dir():
-            return
-        for other in sorted(self.folder.parent.iterdir()):
-            before = records.read(other / "run.json", records.Run)
-            if before and ".replaced-" not in other.name:
-                what = "; ".join(differences(before["fingerprint"], self.fingerprint)[:5])
-                say(
-                    f"  the unfinished run {other.name} is of something else ({what}): starting over"
-                )
-
-    def _finished(self) -> dict[int, dict[str, Any]]:
-        "Shards whose bytes are what their names say; whatever else lies there is removed."
-        done = {}
-        for left in self.folder.glob("*.tmp*"):
-            disk.remove(left)
-        for file in sorted(self.output.iterdir()):
-            name = re.fullmatch(records.SHARD, file.name)
-            if name:
-                counted = records.read(self.folder / f"shard-{name[1]}.json", records.Shard)
-                if counted.get("file") == file.name and disk.sha256(file)[:16] == name[4]:
-                    done[int(name[1])] = counted
-                    continue
-                say(f"  {file.name}: not what its name says; it is made again")
-            disk.remove(file)
-        return done
-
 # %% ../nbs/api/19_publish.ipynb #063b7d56
 @contextlib.contextmanager
 def shard(
     run: Run,  # The run it belongs to
     number: int,  # From 0
     shards: int,  # How many there are
-    schema: Any,  # pyarrow.Schema, from `schema`
+    schema: Any,  # pyarrow.Schema, from `ranked.row_schema`
 ) -> Iterator[Shard]:
     "Write one shard; on leaving, it is durable and done. Its `counts` and `seconds` are kept with it."
     start = time.perf_counter(), time.process_time()
@@ -420,11 +132,14 @@ def _finish(
         "wall_s": round(time.perf_counter() - start[0], 3),
         "cpu_s": round(time.process_time() - start[1], 3),
     }
-    disk.write(run.folder / f"shard-{number:05d}.json", _json(counted))
+    disk.write(run.folder / f"shard-{number:05d}.json", to_json(counted))
     disk.move(out.path, run.output / name)
     return counted
 
 # %% ../nbs/api/19_publish.ipynb #e6932eb2
+KEEP_DAYS = 1.0
+
+
 def publish(
     run: Run,
     shards: int,  # How many there are; all of them are done
@@ -446,7 +161,7 @@ def publish(
     }
     with stages.stage("publishing") as counted:
         counted.update(rows=manifest["rows"], bytes=sum(shard["bytes"] for shard in done))
-        disk.write(run.output / "_manifest.json", _json(manifest))
+        disk.write(run.output / "_manifest.json", to_json(manifest))
         if disk.swap_in(run.output, run.final, run.allow_gap):
             run._set_aside()
         else:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from . import lists, publish
+from . import lists
 from .bootstrap import RESAMPLES, mean_draws, percentiles
 from .console import InputError, NothingToDo
 from .page import Sheet, show
+from .ranked import damage, date_folder, read_manifest
 from .settings import Settings
 
 # %% auto #0
@@ -58,13 +59,13 @@ def measure_lists(
 # %% ../nbs/api/21_published.ipynb #cae185c3
 def night_of(s: Settings, date: dt.date) -> tuple[str, Settings]:  # glob of its files, its settings
     "The published files of a date; raises `InputError` where there are none, or not all."
-    folder = publish.place(s.ranked, date)
-    manifest = publish.published(s.ranked, date)
+    folder = date_folder(s.ranked, date)
+    manifest = read_manifest(s.ranked, date)
     if manifest is None:
         raise InputError(
             f"{folder}: nothing is published for {date}; make it: python -m ccf_batch.score --date {date}"
         )
-    if not manifest or publish.damage(folder, manifest):
+    if not manifest or damage(folder, manifest):
         raise InputError(
             f"{folder}: its manifest or some of its files are missing or cut short; publish it again: "
             f"python -m ccf_batch.score --date {date} --overwrite"

@@ -5,7 +5,6 @@
 # %% ../nbs/api/05_ragged.ipynb #4e552359
 from __future__ import annotations
 
-
 import numpy as np
 
 # %% auto #0

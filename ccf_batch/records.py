@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # %% auto #0
-__all__ = ['Count', 'SHARD', 'DEPTH', 'Form', 'Named', 'Input', 'Fingerprint', 'Run', 'Shard', 'Check', 'Manifest', 'read']
+__all__ = ['Count', 'SHARD', 'DEPTH', 'Form', 'Named', 'Input', 'Fingerprint', 'Run', 'Shard', 'Check', 'Manifest', 'read',
+           'to_json']
 
 # %% ../nbs/api/03_records.ipynb #f820127e
 class Form(BaseModel):
@@ -125,3 +126,10 @@ def read(
     except (OSError, ValueError, OverflowError, RecursionError):
         return {}
     return {} if _deep(found) else found
+
+# %% ../nbs/api/03_records.ipynb #3a27d4f0
+def to_json(
+    value: Any,  # JSON values
+) -> bytes:  # UTF-8
+    "Encode a record as it is written to its file."
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

@@ -18,6 +18,9 @@ from pydantic_settings import CliPositionalArg
 from . import disk, engines, publish, records
 from .checks import number
 from .console import CheckFailed, InputError, NothingToDo, main, say, table
+from .fingerprint import run_id_of
+from .ranked import date_folder, date_of, read_manifest
+from .run import FINGERPRINT, locked, replaced_folder
 from .settings import Settings
 from .summary import duration
 
@@ -60,7 +63,7 @@ def _alive(root: Path, date: dt.date) -> bool:
     if not (root / "_staging" / f"date={date}.lock").exists():
         return False
     try:
-        with publish.locked(root, date):
+        with locked(root, date):
             return False
     except InputError:
         return True
@@ -87,10 +90,10 @@ def found(s: Settings) -> list[Found]:
     )
     for root, state in roots:
         for folder in root.glob("date=*"):
-            if date := publish.date_of(folder):
-                out.append(Found(folder, date, state, publish.published(root, date) or {}))
+            if date := date_of(folder):
+                out.append(Found(folder, date, state, read_manifest(root, date) or {}))
         for folder in (root / "_staging").glob("date=*/"):
-            if date := publish.date_of(folder):
+            if date := date_of(folder):
                 out += _staged(root, date, folder)
     order = ("published", "running", "unfinished", "replaced", "trial")
     return sorted(out, key=lambda run: (run.date, order.index(run.state), run.folder.name))
@@ -192,8 +195,8 @@ def faults(
     if not manifest.get("shards"):
         return [f"{folder / '_manifest.json'}: cannot be read"]
     said = []
-    made_of = {key: manifest.get(key) for key in publish.FINGERPRINT}
-    if publish.run_id(made_of) != manifest["run_id"]:
+    made_of = {key: manifest.get(key) for key in FINGERPRINT}
+    if run_id_of(made_of) != manifest["run_id"]:
         said.append("_manifest.json: what it says of the run is not what the run's id says")
     listed = {shard["file"]: shard for shard in manifest["shards"]}
     there = {p.name for p in folder.glob("*.parquet")}
@@ -224,8 +227,8 @@ def _rows(file: Path) -> int | None:
 
 def verify(s: Settings, date: dt.date) -> None:
     "Read a published date again; raises `CheckFailed` with all that is wrong."
-    manifest = publish.published(s.ranked, date)
-    folder = publish.place(s.ranked, date)
+    manifest = read_manifest(s.ranked, date)
+    folder = date_folder(s.ranked, date)
     if manifest is None:
         raise InputError(f"{folder}: {date} is not published")
     wrong = faults(folder, manifest)
@@ -257,7 +260,7 @@ def age(
 def _remove(run: Found, root: Path) -> None:
     "Out of the readers' sight in one step, then off the disk; the date's lock is held."
     if run.state in ("published", "trial"):
-        aside = publish.aside(root / "_staging" / f"date={run.date}", run.run_id)
+        aside = replaced_folder(root / "_staging" / f"date={run.date}", run.run_id)
         aside.mkdir(parents=True)
         disk.rename(run.folder, aside / "output")
         disk.remove(aside)
@@ -281,7 +284,7 @@ def prune(
         root = s.workspace / "trials" if s.workspace / "trials" in run.folder.parents else s.ranked
         if not dry_run:
             try:
-                with publish.locked(root, run.date):
+                with locked(root, run.date):
                     _remove(run, root)
             except InputError as e:
                 say(f"  kept {run.folder}: {e}")

@@ -37,6 +37,9 @@ from ccf_batch import (
 from .admission import already_published, check_bundle, unchanged
 from .console import InputError, NothingToDo, main, progress, say, step, table
 from .database import connect
+from .fingerprint import run_id_of
+from .ranked import date_folder, row_schema
+from .run import PATIENCE_S, Run, fingerprint_run, limits, locked, scratch
 from .settings import Settings
 from .summary import duration, peak_mb, prepared_rows, saved_tokens, show_night, show_top
 
@@ -143,7 +146,7 @@ class Night:
 
     def columns(self) -> Any:  # pyarrow.Schema
         "The schema of the output: the ids have the types that the tables gave them."
-        return publish.schema(self.sample[0].user_id.type, self.catalogue.item_id.type)
+        return row_schema(self.sample[0].user_id.type, self.catalogue.item_id.type)
 
     @functools.cached_property
     def sample(self) -> tuple[Any, float]:
@@ -205,7 +208,7 @@ def timed(items: Iterable[Any], seconds: Counter, what: str) -> Iterator[Any]:
 
 def score_shard(
     night: Night,
-    run: publish.Run,
+    run: Run,
     number: int,  # Of the shard
     columns: Any,  # pyarrow.Schema of the output
     bar: Any,  # A progress bar over pairs
@@ -219,7 +222,7 @@ def score_shard(
             bar.update(len(batch.candidate))
 
 
-def score_shards(night: Night, run: publish.Run, bar: Any) -> None:
+def score_shards(night: Night, run: Run, bar: Any) -> None:
     "Write every shard that is not done."
     import torch
 
@@ -330,22 +333,22 @@ def _one(s: ScoreCommand) -> dict[str, Any] | None:
     check_bundle(path, about, s, date)
     findings = checks.verdict([checks.bundle_age(about, s, date)], s)
     inputs = tables.fingerprint(s)
-    made_of = publish.fingerprint(date, inputs, about["id"], s, s.limit_users)
+    made_of = fingerprint_run(date, inputs, about["id"], s, s.limit_users)
     made_of["versions"] |= choice.versions
-    stages.note(run_id=publish.run_id(made_of))
+    stages.note(run_id=run_id_of(made_of))
     if s.dry_run:
         _dry_run(s, date, path, choice)
         return None
     root = s.workspace / "trials" if s.limit_users else s.ranked
     again = s.overwrite or s.limit_users is not None
-    with publish.locked(root, date, publish.PATIENCE_S):
+    with locked(root, date, PATIENCE_S):
         manifest = already_published(root, date, made_of, again)
         if manifest:
             say(f"{date} is published already, from the same inputs, bundle and settings")
         else:
             manifest = _score(s, root, date, path, choice, made_of, findings)
     publish.tidy(root)
-    show_top(s, publish.place(root, date), manifest, s.show_users)
+    show_top(s, date_folder(root, date), manifest, s.show_users)
     return manifest
 
 
@@ -407,14 +410,12 @@ def _score(
 ) -> dict[str, Any]:  # The manifest
     "Score what is not done yet, then publish."
     start, seconds = time.perf_counter(), Counter()
-    disk.require_exchange(publish.place(root, date), s.paths.allow_gap)
-    with publish.scratch(root, date) as work:
-        night, prepared, found = _night(
-            s, date, path, choice, publish.run_id(made_of), work, seconds
-        )
+    disk.require_exchange(date_folder(root, date), s.paths.allow_gap)
+    with scratch(root, date) as work:
+        night, prepared, found = _night(s, date, path, choice, run_id_of(made_of), work, seconds)
         unchanged(s, made_of["inputs"])  # before a shard is kept that was made of both
         resume, gap = s.resume == "auto", s.paths.allow_gap
-        run = publish.Run(root, date, made_of, machine(night.scorer), gap, resume)
+        run = Run(root, date, made_of, machine(night.scorer), gap, resume)
         shards = night.assembly.shards
         _, expected = expect(night, prepared, PROBE_SHARE, float("inf"))
         if expected is not None:
@@ -442,7 +443,7 @@ def _score(
         {
             "prepared": prepared,
             "checks": [finding.as_json() for finding in findings + found],
-            "limits": publish.limits(s),
+            "limits": limits(s),
             "counts": counts,
             "seconds": total([seconds, *(shard["seconds"] for shard in done)]),
             "engine": {
@@ -466,7 +467,7 @@ def _score(
 
 
 @contextlib.contextmanager
-def _logged(run: publish.Run, counted: dict[str, Any]) -> Iterator[None]:
+def _logged(run: Run, counted: dict[str, Any]) -> Iterator[None]:
     "What this attempt's shards took and counted, for the log: also where it is stopped among them."
     outcome = "unfinished"
     try:
@@ -510,7 +511,7 @@ def _dry_run(s: ScoreCommand, date: dt.date, path: Path, choice: engines.Choice)
         if price is not None:
             whole = price * pairs / 1e6
             rows.append(("price", f"{price:.4g} a million pairs, {whole:.4g} in all"))
-    rows.append(("would be written to", str(publish.place(s.ranked, date).resolve())))
+    rows.append(("would be written to", str(date_folder(s.ranked, date).resolve())))
     table(f"Dry run for {date}: nothing was written", ["", ""], rows)
 
 # %% ../nbs/api/20_score.ipynb #b7e2bf68

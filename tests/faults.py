@@ -473,15 +473,17 @@ def publication_scene() -> Scene:
     import pyarrow as pa
 
     from ccf_batch import publish
+    from ccf_batch.ranked import row_schema
+    from ccf_batch.run import Run, fingerprint_run, locked
     from ccf_batch.settings import Settings
 
-    columns = publish.schema(pa.int64(), pa.int64())
+    columns = row_schema(pa.int64(), pa.int64())
     day, other = dt.date(2026, 7, 1), dt.date(2026, 6, 30)
 
     def night(root, bundle, date=day):
-        made_of = publish.fingerprint(date, [], bundle, Settings())
-        with publish.locked(root / "ranked", date):
-            run = publish.Run(root / "ranked", date, made_of, {"threads": 1})
+        made_of = fingerprint_run(date, [], bundle, Settings())
+        with locked(root / "ranked", date):
+            run = Run(root / "ranked", date, made_of, {"threads": 1})
             for k in (k for k in range(3) if k not in run.done):
                 with publish.shard(run, k, 3, columns) as out:
                     ids = [k, 1, 1, 0.5, 0.0, "popular", "scored", bundle, run.id]

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import stand_in
 
-from ccf_batch import checks, console, ingest, output_checks, publish, runs, score
+from ccf_batch import checks, console, ingest, output_checks, runs, score
 from ccf_batch.assemble import Assembly
 from ccf_batch.database import connect
+from ccf_batch.ranked import SCHEMA_VERSION, date_before, row_schema
 from ccf_batch.settings import Settings, load
 
 NIGHT = dt.date(2026, 7, 1)
@@ -267,7 +268,7 @@ def test_defaults_let_real_data_pass(sample, request, tmp_path, data):
 # The output
 
 
-SCHEMA = publish.schema(pa.int64(), pa.int64())
+SCHEMA = row_schema(pa.int64(), pa.int64())
 
 
 def write_ranked(file, rows):
@@ -368,7 +369,7 @@ def test_rejected_pairs_have_a_budget(shop, tmp_path):
 def night_before(root, rows, date="2026-06-30", **manifest):
     write_ranked(root / f"date={date}/0.parquet", rows)
     about = {
-        "schema_version": publish.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "date": date,
         "run_id": "0" * 16,
         "bundle": "b",
@@ -447,12 +448,12 @@ def test_how_many_have_another_first_item(tmp_path):
 
 def test_the_newest_date_before_is_the_one(tmp_path):
     root = tmp_path / "ranked"
-    assert publish.date_before(root, NIGHT) is None
+    assert date_before(root, NIGHT) is None
     for date in ("2026-06-01", "2026-06-30", "2026-07-01", "2026-07-02", "soon"):
         (root / f"date={date}").mkdir(parents=True)
-    assert publish.date_before(root, NIGHT) == dt.date(2026, 6, 30)
-    assert publish.date_before(root, dt.date(2026, 6, 30)) == dt.date(2026, 6, 1)
-    assert publish.date_before(root, dt.date(2026, 6, 1)) is None
+    assert date_before(root, NIGHT) == dt.date(2026, 6, 30)
+    assert date_before(root, dt.date(2026, 6, 30)) == dt.date(2026, 6, 1)
+    assert date_before(root, dt.date(2026, 6, 1)) is None
 
 
 @pytest.mark.parametrize("why", ["none", "schema", "manifest", "broken", "empty", "few"])
@@ -460,7 +461,7 @@ def test_where_there_is_nothing_to_compare_with(tmp_path, why):
     root = tmp_path / "ranked"
     rows = lists(RNG.random(10 if why == "few" else 2000))
     if why != "none":
-        night_before(root, rows, schema_version=99 if why == "schema" else publish.SCHEMA_VERSION)
+        night_before(root, rows, schema_version=99 if why == "schema" else SCHEMA_VERSION)
     if why == "manifest":
         (root / "date=2026-06-30/_manifest.json").write_text("{")
     if why == "broken":

@@ -19,6 +19,8 @@ from test_publish import DAY, content, fingerprint, go
 
 from ccf_batch import admission, console, ingest, publish, runs, score
 from ccf_batch.console import InputError
+from ccf_batch.fingerprint import run_id_of
+from ccf_batch.ranked import damage, read_manifest
 from ccf_batch.settings import Settings, SettingsError, load
 
 # --- settings ------------------------------------------------------------------------------------
@@ -396,9 +398,9 @@ def test_any_json_in_the_place_of_what_a_run_left(nights, clean, tmp_path_factor
         go(ws / "ranked", with_it)
         if bundle == "b3":
             assert content(ws / "ranked") == clean
-    manifest = publish.published(ws / "ranked", DAY)
+    manifest = read_manifest(ws / "ranked", DAY)
     assert admission.already_published(ws / "ranked", DAY, with_it) == manifest
-    assert publish.damage(ws / f"ranked/date={DAY}", manifest) == []
+    assert damage(ws / f"ranked/date={DAY}", manifest) == []
     publish.tidy(ws / "ranked")
 
 
@@ -453,7 +455,7 @@ def test_links_among_staged_runs_are_removed_not_followed(nights, tmp_path, comm
 
 def test_a_folder_in_the_place_of_a_shard_is_made_way_with(nights, clean, tmp_path):
     ws = shutil.copytree(nights, tmp_path / "w")
-    left = ws / f"ranked/_staging/date={DAY}" / publish.run_id(fingerprint(bundle="b3"))
+    left = ws / f"ranked/_staging/date={DAY}" / run_id_of(fingerprint(bundle="b3"))
     (left / "output/folder/inner").mkdir(parents=True)
     (left / "shard-00001.tmp").mkdir()
     go(ws / "ranked", fingerprint(bundle="b3"))

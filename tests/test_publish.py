@@ -13,17 +13,20 @@ import pytest
 
 from ccf_batch import disk, publish
 from ccf_batch.console import InputError
+from ccf_batch.fingerprint import describe_changes, run_id_of
+from ccf_batch.ranked import SCHEMA_VERSION, damage, read_manifest, row_schema
+from ccf_batch.run import Run, fingerprint_run, locked
 from ccf_batch.settings import Settings
 
 DAY = dt.date(2026, 7, 1)
-COLUMNS = publish.schema(pa.string(), pa.int64())
+COLUMNS = row_schema(pa.string(), pa.int64())
 MACHINE = {"threads": 2, "dtype": "float32"}
 INPUTS = [{"path": "items/a.parquet", "bytes": 8, "mtime_ns": 1, "footer_sha256": "00"}]
 
 
 def fingerprint(**changed):
     given = {"date": DAY, "inputs": INPUTS, "bundle": "b1", "settings": Settings()} | changed
-    return publish.fingerprint(**given)
+    return fingerprint_run(**given)
 
 
 def rows(run, users, k=3):
@@ -52,8 +55,8 @@ def go(root, fp=None, shards=3, stop_after=None, machine=MACHINE, **manifest):
     "A whole run, or one that dies after some shards; the numbers of the shards that it wrote."
     fp = fp or fingerprint()
     wrote = []
-    with publish.locked(root, DAY):
-        run = publish.Run(root, DAY, fp, machine)
+    with locked(root, DAY):
+        run = Run(root, DAY, fp, machine)
         for k in range(shards):
             if k in run.done:
                 continue
@@ -79,14 +82,14 @@ def test_a_reader_finds_rows_and_manifest(tmp_path):
         {"p": f"{tmp_path}/date=*/*.parquet"},
     ).fetchone()
     assert got == (36, 12, DAY)
-    manifest = publish.published(tmp_path, DAY)
+    manifest = read_manifest(tmp_path, DAY)
     assert manifest["users"] == 12 and manifest["rows"] == 36 and manifest["attempts"] == 1
     assert manifest["inputs"] == INPUTS and manifest["bundle"] == "b1"
     assert manifest["settings"]["top_k"] == 20 and manifest["seed"] == 0
     assert [shard["counts"] for shard in manifest["shards"]] == [{"users": 4}] * 3
     assert manifest["versions"]["duckdb"] == duckdb.__version__
-    assert manifest["run_id"] == publish.run_id(fingerprint())
-    assert publish.damage(tmp_path / f"date={DAY}", manifest) == []
+    assert manifest["run_id"] == run_id_of(fingerprint())
+    assert damage(tmp_path / f"date={DAY}", manifest) == []
     assert sorted(p.name for p in (tmp_path / "_staging").iterdir()) == [
         f"date={DAY}",
         f"date={DAY}.lock",
@@ -102,7 +105,7 @@ def test_a_file_says_what_it_is(tmp_path):
         assert f"rows-{meta.num_rows}" == name[1]
         assert name[2] == "sha256-" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         about = json.loads(meta.metadata[b"ccf_batch"])
-        assert about["schema_version"] == publish.SCHEMA_VERSION and about["shards"] == 3
+        assert about["schema_version"] == SCHEMA_VERSION and about["shards"] == 3
         assert meta.row_group(0).column(0).compression == "ZSTD"
         assert pq.read_schema(file).remove_metadata().equals(COLUMNS)
 
@@ -114,14 +117,14 @@ def test_resumed_bytes_equal_uninterrupted_ones(tmp_path):
     assert go(tmp_path / "dies", stop_after=1) == [1]
     assert go(tmp_path / "dies") == [2]
     assert content(tmp_path / "dies") == content(tmp_path / "whole")
-    assert publish.published(tmp_path / "dies", DAY)["attempts"] == 3
+    assert read_manifest(tmp_path / "dies", DAY)["attempts"] == 3
 
 
 def test_batching_within_a_shard_moves_no_byte(tmp_path):
     users = users_of(0, 50_000)  # more rows than one row group
     for name, size in (("a", 50_000), ("b", 777)):
-        with publish.locked(tmp_path / name, DAY):
-            run = publish.Run(tmp_path / name, DAY, fingerprint(), MACHINE)
+        with locked(tmp_path / name, DAY):
+            run = Run(tmp_path / name, DAY, fingerprint(), MACHINE)
             whole = rows(run, users)
             with publish.shard(run, 0, 1, COLUMNS) as out:
                 for start in range(0, len(users), size):
@@ -173,13 +176,13 @@ def test_another_fingerprint_starts_over_and_says_why(tmp_path, capsys):
     ],
 )
 def test_whatever_rows_depend_on_names_another_run(change):
-    assert publish.run_id(fingerprint()) != publish.run_id(fingerprint(**change))
-    assert publish.differences(fingerprint(), fingerprint(**change))
+    assert run_id_of(fingerprint()) != run_id_of(fingerprint(**change))
+    assert describe_changes(fingerprint(), fingerprint(**change))
 
 
 def test_moving_a_workspace_keeps_the_name():
     moved = Settings.model_validate({"paths": {"lake": "/elsewhere/lake"}})
-    assert publish.run_id(fingerprint()) == publish.run_id(fingerprint(settings=moved))
+    assert run_id_of(fingerprint()) == run_id_of(fingerprint(settings=moved))
 
 
 def test_replaced_output_is_kept_for_a_day(tmp_path):
@@ -192,14 +195,14 @@ def test_replaced_output_is_kept_for_a_day(tmp_path):
     old = time.time() - 2 * 86_400
     for path in [kept, *kept.rglob("*")]:
         os.utime(path, (old, old))
-    with publish.locked(tmp_path, DAY):
+    with locked(tmp_path, DAY):
         assert publish.tidy(tmp_path) == []  # a date whose run is alive is left alone
     assert publish.tidy(tmp_path) == [kept] and not kept.exists()
 
 
 def test_dying_just_after_the_swap(tmp_path, monkeypatch):
     go(tmp_path)
-    monkeypatch.setattr(publish.Run, "_set_aside", lambda run: 1 / 0)
+    monkeypatch.setattr(Run, "_set_aside", lambda run: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         go(tmp_path, fingerprint(bundle="b2"))
     monkeypatch.undo()
@@ -214,14 +217,14 @@ def test_dying_just_before_the_swap_publishes_the_next_time(tmp_path, monkeypatc
     with pytest.raises(ZeroDivisionError):
         go(tmp_path)
     monkeypatch.undo()
-    assert publish.published(tmp_path, DAY) is None
+    assert read_manifest(tmp_path, DAY) is None
     assert go(tmp_path) == []
     assert len(content(tmp_path)) == 3
 
 
 def test_a_failing_shard_leaves_nothing(tmp_path):
-    with publish.locked(tmp_path, DAY):
-        run = publish.Run(tmp_path, DAY, fingerprint(), MACHINE)
+    with locked(tmp_path, DAY):
+        run = Run(tmp_path, DAY, fingerprint(), MACHINE)
         with pytest.raises(KeyError), publish.shard(run, 0, 1, COLUMNS) as out:
             out.write(rows(run, users_of(0)))
             raise KeyError
@@ -231,8 +234,8 @@ def test_a_failing_shard_leaves_nothing(tmp_path):
 
 
 def test_users_out_of_order_are_our_mistake(tmp_path):
-    with publish.locked(tmp_path, DAY):
-        run = publish.Run(tmp_path, DAY, fingerprint(), MACHINE)
+    with locked(tmp_path, DAY):
+        run = Run(tmp_path, DAY, fingerprint(), MACHINE)
         with pytest.raises(AssertionError, match="order"):
             with publish.shard(run, 0, 1, COLUMNS) as out:
                 out.write(rows(run, ["b"]))
@@ -240,23 +243,23 @@ def test_users_out_of_order_are_our_mistake(tmp_path):
 
 
 def test_two_runs_for_a_date_exclude_each_other(tmp_path):
-    with publish.locked(tmp_path, DAY):
+    with locked(tmp_path, DAY):
         with pytest.raises(InputError, match="a run for 2026-07-01 is under way"):
             go(tmp_path)
-        with publish.locked(tmp_path, dt.date(2026, 7, 2)):
+        with locked(tmp_path, dt.date(2026, 7, 2)):
             pass
 
 
 def test_unreadable_manifest_and_damage(tmp_path):
-    assert publish.published(tmp_path, DAY) is None
+    assert read_manifest(tmp_path, DAY) is None
     go(tmp_path)
     folder = tmp_path / f"date={DAY}"
-    manifest = publish.published(tmp_path, DAY)
+    manifest = read_manifest(tmp_path, DAY)
     file = next(folder.glob("*.parquet"))
     file.unlink()
-    assert publish.damage(folder, manifest) == [file.name]
+    assert damage(folder, manifest) == [file.name]
     (folder / "_manifest.json").write_text("{")
-    assert publish.published(tmp_path, DAY) == {}
+    assert read_manifest(tmp_path, DAY) == {}
 
 
 class Crash(BaseException):
@@ -304,5 +307,5 @@ def test_a_crash_at_any_step_shows_the_old_or_the_new_and_a_rerun_completes(tmp_
         swapped.append(seen == after)
         go(root, new)
         assert content(root) == after
-        assert publish.published(root, DAY)["run_id"] == publish.run_id(new)
+        assert read_manifest(root, DAY)["run_id"] == run_id_of(new)
     assert swapped == sorted(swapped) and not swapped[0]  # one moment, and no way back

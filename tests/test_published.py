@@ -13,6 +13,8 @@ from ccf_batch.bootstrap import mean_draws, percentiles
 from ccf_batch.console import InputError, NothingToDo
 from ccf_batch.database import connect
 from ccf_batch.published import depths_of, measure_lists, outcome, sheets
+from ccf_batch.ranked import date_folder, row_schema
+from ccf_batch.run import Run, fingerprint_run, locked
 from ccf_batch.settings import Candidates, Domain, Settings
 
 NIGHT = dt.date(2026, 3, 1)
@@ -42,10 +44,10 @@ def write_lake(folder, ids=lambda x: x):
 
 def publish_lists(settings, lists=LISTS):
     rows = [(u, i, k + 1) for u in sorted(lists) for k, i in enumerate(lists[u])]
-    fingerprint = publish.fingerprint(NIGHT, [], "b", settings)
-    with publish.locked(settings.ranked, NIGHT):
-        run = publish.Run(settings.ranked, NIGHT, fingerprint, {})
-        schema = publish.schema(pa.string(), pa.string())
+    fingerprint = fingerprint_run(NIGHT, [], "b", settings)
+    with locked(settings.ranked, NIGHT):
+        run = Run(settings.ranked, NIGHT, fingerprint, {})
+        schema = row_schema(pa.string(), pa.string())
         with publish.shard(run, 0, 1, schema) as shard:
             u, i, k = zip(*rows, strict=True) if rows else ([], [], [])
             columns = {"user_id": pa.array(u, pa.string()), "item_id": pa.array(i, pa.string())}
@@ -113,7 +115,7 @@ def test_the_nights_own_settings_count_not_todays(settings):
 def test_lists_that_are_not_there_are_refused(settings):
     with pytest.raises(InputError, match="score --date 2026-03-02"):
         outcome(connect(), settings, NIGHT + dt.timedelta(days=1), 7)
-    folder = publish.place(settings.ranked, NIGHT)
+    folder = date_folder(settings.ranked, NIGHT)
     (file,) = folder.glob("*.parquet")
     file.rename(folder / "aside")
     with pytest.raises(InputError, match="--overwrite"):

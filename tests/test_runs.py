@@ -9,6 +9,8 @@ import pytest
 from test_publish import DAY, MACHINE, content, fingerprint, go
 
 from ccf_batch import console, publish, runs
+from ccf_batch.fingerprint import run_id_of
+from ccf_batch.run import Run, locked
 
 DAYS = 86_400
 
@@ -53,7 +55,7 @@ def test_all_states_are_told_apart(ws, capsys):
         ("replaced", "b1"),
         ("trial", "b1"),
     ]
-    with publish.locked(ws / "ranked", DAY):
+    with locked(ws / "ranked", DAY):
         assert ("running", None) in states(ws)
     assert command(ws) == 0
     out = capsys.readouterr().out
@@ -67,12 +69,12 @@ def test_no_run_yet(tmp_path, capsys):
 
 
 def test_show_explains_a_run(ws, capsys):
-    for which in (str(DAY), publish.run_id(fingerprint(bundle="b2"))[:8]):
+    for which in (str(DAY), run_id_of(fingerprint(bundle="b2"))[:8]):
         assert command(ws, "show", which) == 0
         out = capsys.readouterr().out
         for part in ("items/a.parquet", "b2", "settings.top_k", "versions.duckdb", "published"):
             assert part in out, part
-    assert command(ws, "show", publish.run_id(fingerprint(bundle="b3"))) == 0  # unfinished
+    assert command(ws, "show", run_id_of(fingerprint(bundle="b3"))) == 0  # unfinished
     assert "settings.top_k" in capsys.readouterr().out
     assert command(ws, "show", "1999-01-01") == 2
     assert "lists all" in capsys.readouterr().err
@@ -134,7 +136,7 @@ def test_prune_takes_what_is_old_and_nobody_reads(ws, capsys):
     assert command(ws, "prune", "--older-than", "2w") == 0
     assert command(ws, "prune", "--older-than", "9d", "--dry-run") == 0
     assert "3 runs would go" in capsys.readouterr().out and len(states(ws)) == 4
-    with publish.locked(ws / "ranked", DAY):  # a date whose run is alive is passed over
+    with locked(ws / "ranked", DAY):  # a date whose run is alive is passed over
         assert command(ws, "prune", "--older-than", "9d") == 0
     assert [state for state, _ in states(ws)] == ["published", "unfinished", "replaced"]
     assert command(ws, "prune", "--older-than", "9d") == 0
@@ -146,8 +148,8 @@ def test_prune_of_what_is_published_keeps_the_newest_date(ws, capsys):
     for day in (2, 3):
         root, date = ws / "ranked", dt.date(2026, 7, day)
         fp = fingerprint(date=date)
-        with publish.locked(root, date):
-            run = publish.Run(root, date, fp, MACHINE)
+        with locked(root, date):
+            run = Run(root, date, fp, MACHINE)
             publish.publish(run, 0, {})
     age(ws, 400)
     assert command(ws, "prune", "--older-than", "52w") == 0

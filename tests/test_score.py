@@ -25,6 +25,8 @@ import ccf_batch
 from ccf_batch import publish, score, summary
 from ccf_batch.batch import Batch, Catalogue
 from ccf_batch.console import InputError, progress
+from ccf_batch.ranked import date_folder, row_schema
+from ccf_batch.run import Run, fingerprint_run, locked
 
 DAY = dt.date(2026, 7, 1)
 ITEMS, CANDIDATES = 50, 8
@@ -111,10 +113,10 @@ def night(assembly, fail=None, s=None):
 
 
 def go(root, assembly, fail=None):
-    fp = publish.fingerprint(DAY, [], "b1", score.ScoreCommand())
-    with publish.locked(root, DAY), progress("pairs", None) as bar:
+    fp = fingerprint_run(DAY, [], "b1", score.ScoreCommand())
+    with locked(root, DAY), progress("pairs", None) as bar:
         n = night(assembly, fail)
-        run = publish.Run(root, DAY, fp, {})
+        run = Run(root, DAY, fp, {})
         score.score_shards(n, run, bar)
         assert bar.n == assembly.users * CANDIDATES
         return publish.publish(run, assembly.shards, {}), n
@@ -135,7 +137,7 @@ def test_rows_are_sorted_whole_and_counted(tmp_path, stand_in):
     shards = [pq.read_table(p) for p in sorted((tmp_path / f"date={DAY}").glob("*.parquet"))]
     assert len(shards) == 3
     rows = pa.concat_tables(shards)
-    assert rows.schema.names == publish.schema(pa.int64(), pa.int64()).names
+    assert rows.schema.names == row_schema(pa.int64(), pa.int64()).names
     assert len(set(rows["user_id"].to_pylist())) == 250
     user, place, margin = (rows[k].to_numpy() for k in ("user_id", "rank", "margin"))
     assert (np.diff(user) >= 0).all()
@@ -253,9 +255,7 @@ def test_memory_does_not_grow_with_users(tmp_path):
 def test_text():
     assert summary.duration(59.96) == "1 min 00 s" and summary.duration(3.21) == "3.2 s"
     assert summary.saved_tokens(25, 100) == "25 (sharing prefixes saved 75, 75%)"
-    assert "'/a/o''b/date=2026-07-01/*.parquet'" in summary.paste(
-        publish.place(Path("/a/o'b"), DAY)
-    )
+    assert "'/a/o''b/date=2026-07-01/*.parquet'" in summary.paste(date_folder(Path("/a/o'b"), DAY))
 
 
 # The command: real tables, assembly, rules and publication, the stand-in for the bundle.
@@ -427,7 +427,7 @@ def test_the_bundle_must_fit(ws, capsys, monkeypatch):
 
 
 def test_one_run_for_a_date(ws, capsys):
-    with publish.locked(ws / "ranked", dt.date.fromisoformat(NIGHT)):
+    with locked(ws / "ranked", dt.date.fromisoformat(NIGHT)):
         assert command(ws) == 2
     assert "a run for 2025-07-01 is under way" in capsys.readouterr().err
 

@@ -20,6 +20,7 @@ import stand_in
 from tiny import CONFIG, write_workspace
 
 from ccf_batch import assemble, console, ingest, publish, runs, score, settings, train
+from ccf_batch.run import PATIENCE_S, locked
 
 DATE, OTHER = "2026-03-02", "2026-03-01"
 EXTRA = """
@@ -361,15 +362,15 @@ def test_somebody_who_only_looks_sends_no_run_away(tmp_path):
     held = threading.Event()
 
     def look():
-        with publish.locked(root, day):
+        with locked(root, day):
             held.set()
             time.sleep(0.2)
 
     looking = threading.Thread(target=look)
     looking.start()
     assert held.wait(10)
-    with pytest.raises(console.InputError, match="under way"), publish.locked(root, day):
+    with pytest.raises(console.InputError, match="under way"), locked(root, day):
         pass
-    with publish.locked(root, day, publish.PATIENCE_S * 20):
+    with locked(root, day, PATIENCE_S * 20):
         pass
     looking.join()
