@@ -51,19 +51,19 @@ def already_published(
 # %% ../nbs/api/19_admission.ipynb #1295cb2b
 def check_bundle(
     path: Path,
-    about: dict[str, Any],  # From `bundle.read`
+    trained_until: dt.datetime,  # Of the bundle, naive UTC
+    trained_with: dict[str, Any],  # Its settings, as JSON values
     s: Settings,
     date: dt.date,
 ) -> None:
     "Raise `InputError` where the bundle has seen the date, or was trained on other prompts."
-    until = dt.datetime.fromisoformat(about["trained_until"])
-    if until > s.cutoff(date):
+    if trained_until > s.cutoff(date):
         raise InputError(
-            f"{path}: was trained on rows until {until} UTC, so it has seen what came after {date}; "
+            f"{path}: was trained on rows until {trained_until} UTC, so it has seen what came after {date}; "
             f"use an earlier one, or make one: python -m ccf_batch.train --date {date}"
         )
     shape = ("prompt", "domain", "attributes")
-    trained, now = ({k: tree[k] for k in shape} for tree in (about["settings"], s.saved()))
+    trained, now = ({k: tree[k] for k in shape} for tree in (trained_with, s.saved()))
     changed = describe_changes(trained, now)
     if changed:
         raise InputError(

@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
-from . import disk
+from . import disk, records
 from .console import InputError
-from .records import Form
+from .records import Form, to_json
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA', 'LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'About', 'read', 'load', 'newest']
+__all__ = ['SCHEMA', 'LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'Metadata', 'read', 'load', 'newest', 'serving_folder',
+           'orphaned_checkpoints']
 
 # %% ../nbs/api/16_bundle.ipynb #6d2d0c5c
 if TYPE_CHECKING:  # torch is imported where a model is saved or loaded, not to look at bundle.json
@@ -106,8 +107,7 @@ def save(
     about["id"] = bundle_id(about)
     about["train_seconds"] = seconds
     about["created"] = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-    text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-    disk.write(staged / "bundle.json", text.encode())
+    disk.write(staged / "bundle.json", to_json(about))
     final = bundles / f"{model.trained_until:%Y-%m-%d}-{about['id']}"
     if disk.swap_in(staged, final):
         disk.remove(staged)
@@ -121,7 +121,7 @@ class Bundle:
     id: str  # 16 hex digits
     path: Path
     model: Model
-    about: dict[str, Any]  # The content of bundle.json
+    metadata: Metadata  # The content of bundle.json
 
     @property
     def trained_until(self) -> dt.datetime:
@@ -134,27 +134,35 @@ class Bundle:
         return self.model.settings
 
 
-class About(Form):
-    "What of a bundle.json is read again."
+class Metadata(Form):
+    "What a bundle.json says of its bundle."
 
-    id: str
-    created: str
-    trained_until: str
-    template: str
-    settings: dict[str, Any]
-    cf: dict[str, Any]
-    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+    id: str  # 16 hex digits
+    created: str  # When it was written, in ISO format
+    trained_until: dt.datetime  # Naive UTC; no row at or after it was seen in training
+    template: str  # full, compact, text or target
+    settings: dict[str, Any]  # It was trained with
+    cf: dict[str, Any]  # What the CF encoder keeps beside its tensors
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]  # SHA-256 by relative path
+    answers: dict[str, int] = Field(default_factory=dict)  # Token ids of the answer words
+    metrics: dict[str, int | float] = Field(
+        default_factory=dict
+    )  # What validation said, and `trained_parameters`
+    train_seconds: float | None = None
 
-    @field_validator("trained_until")
+    @field_validator("trained_until", mode="before")
     @classmethod
-    def _naive(cls, text: str) -> str:
-        if dt.datetime.fromisoformat(text).tzinfo is not None:
+    def _naive(cls, text: Any) -> dt.datetime:
+        if not isinstance(text, str):
+            raise ValueError("should be text")
+        until = dt.datetime.fromisoformat(text)
+        if until.tzinfo is not None:
             raise ValueError("should be naive, in UTC")
-        return text
+        return until
 
 
-def read(path: Path) -> dict[str, Any]:
-    "The checked content of a bundle's `bundle.json`; raises `InputError` where it is no bundle."
+def read(path: Path) -> Metadata:
+    "Check and parse a bundle's `bundle.json`; raises `InputError` where it is no bundle."
     file = path / "bundle.json"
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
@@ -175,10 +183,9 @@ def read(path: Path) -> dict[str, Any]:
     if its_id != about.get("id"):
         raise InputError(f"{file}: was changed, its content does not have the id it states")
     try:
-        About.model_validate(about)
+        return Metadata.model_validate(about)
     except ValueError as e:
         raise InputError(f"{file}: {_first(e)}; train again") from None
-    return about
 
 
 def _first(error: Exception) -> str:
@@ -194,20 +201,20 @@ def load(
     workspace: Path | None = None,  # Where a relative `model.base` lies; None: two folders up
 ) -> Bundle:
     "Load a bundle; raises `InputError` unless every byte is what was trained."
-    about = read(path)
+    metadata = read(path)
     found = _hashes(path)
-    for name in sorted(found.keys() | about["files"].keys()):
-        if found.get(name) != about["files"].get(name):
+    for name in sorted(found.keys() | metadata.files.keys()):
+        if found.get(name) != metadata.files.get(name):
             what = "is missing" if name not in found else "is not the file that was trained"
             raise InputError(f"{path / name}: {what}; copy the bundle again, or train again")
     try:
-        settings = Settings(**about["settings"])
+        settings = Settings(**metadata.settings)
     except (ValueError, TypeError) as e:
         raise InputError(
             f"{path / 'bundle.json'}: its settings: {_first(e)}; train again"
         ) from None
     settings._workspace = workspace or path.resolve().parents[1]
-    return Bundle(about["id"], path, _model(path, about, settings), about)
+    return Bundle(metadata.id, path, _model(path, metadata, settings), metadata)
 
 
 @contextlib.contextmanager
@@ -225,7 +232,7 @@ def _opening(what: Path) -> Iterator[None]:
         ) from e
 
 
-def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
+def _model(path: Path, metadata: Metadata, settings: Settings) -> Model:
     "The model in a checked folder."
     from safetensors.torch import load_file
 
@@ -244,20 +251,20 @@ def _model(path: Path, about: dict[str, Any], settings: Settings) -> Model:
         answer.load_state_dict(parts["answer"])
     with _opening(path / "cf.safetensors"):
         encoder = encoder_class(settings.cf.encoder)
-        cf = encoder.from_state(load_file(path / "cf.safetensors"), about["cf"])
+        cf = encoder.from_state(load_file(path / "cf.safetensors"), metadata.cf)
     with _opening(path / "lm"):
         language_model = lm.load_saved(path, settings)
     with _opening(path / "bundle.json"):
         return Model(
             settings=settings,
-            template=about["template"],
+            template=metadata.template,
             lm=language_model,
             cf=cf,
             fusion=fusion.to(language_model.device),
             answer=answer.to(language_model.device),
             item_ids=_ids(path / "ids/items.parquet"),
             user_ids=_ids(path / "ids/users.parquet"),
-            trained_until=dt.datetime.fromisoformat(about["trained_until"]),
+            trained_until=metadata.trained_until,
         )
 
 
@@ -274,9 +281,8 @@ def newest(
     cutoff = settings.cutoff(date)
     found = []
     for file in sorted(settings.bundles.glob("[!.]*/bundle.json")):  # no staged one
-        about = read(file.parent)
-        until = dt.datetime.fromisoformat(about["trained_until"])
-        found.append((until, about["created"], file.parent))
+        metadata = read(file.parent)
+        found.append((metadata.trained_until, metadata.created, file.parent))
     if not found:
         raise InputError(f"{settings.bundles}: no bundle yet; make one: python -m ccf_batch.train")
     usable = [b for b in found if b[0] <= cutoff]
@@ -286,3 +292,18 @@ def newest(
             f"until {min(found)[0]} UTC); make one: python -m ccf_batch.train --date {date}"
         )
     return max(usable)[2]
+
+# %% ../nbs/api/16_bundle.ipynb #c6cd40bd
+def serving_folder(settings: Settings) -> Path:
+    "The folder of serving checkpoints, each named by its bundle's id."
+    return settings.bundles / ".serving"
+
+
+def orphaned_checkpoints(settings: Settings) -> list[Path]:
+    "Folders of serving checkpoints whose bundle is gone from `paths.bundles`."
+    made = {
+        records.read(about, records.Named).get("id")
+        for folder in settings.bundles.glob("[!.]*")
+        for about in folder.glob("bundle.json")
+    }
+    return sorted(p for p in serving_folder(settings).glob("[!.]*") if p.name not in made)

@@ -102,13 +102,12 @@ def verdict(
 
 # %% ../nbs/api/19_checks.ipynb #00498a65
 def bundle_age(
-    about: dict[str, Any],  # From `bundle.read`
+    trained_until: dt.datetime,  # Of the bundle, naive UTC
     s: Settings,
     date: dt.date,
 ) -> Finding:  # In days
     "How long before the date a bundle stopped learning."
-    until = dt.datetime.fromisoformat(about["trained_until"])
-    days = (s.cutoff(date) - until) / dt.timedelta(days=1)
+    days = (s.cutoff(date) - trained_until) / dt.timedelta(days=1)
     return Finding("bundle_age", days, s.score.max_bundle_age, "score.max_bundle_age")
 
 # %% ../nbs/api/19_checks.ipynb #c1a6ea9b

@@ -10,15 +10,13 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from . import records
 from .console import InputError
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer', 'orphans']
+__all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer']
 
 # %% ../nbs/api/16_engines.ipynb #634771d1
 FASTER = "1.1 to 24 times"  # packed against vLLM: benchmarks/results/engines.json
@@ -75,20 +73,7 @@ def scorer(
         from ccf_batch.model import Scorer
 
         return functools.partial(Scorer, model)
+    from ccf_batch.bundle import serving_folder
     from ccf_batch.vllm_engine import ServedScorer
 
-    return functools.partial(ServedScorer, model, folder=_served(settings) / key, key=key)
-
-
-def _served(settings: Settings) -> Path:
-    return settings.bundles / ".serving"
-
-
-def orphans(settings: Settings) -> list[Path]:
-    "Folders of serving checkpoints whose bundle is gone from `paths.bundles`."
-    made = {
-        records.read(about, records.Named).get("id")
-        for folder in settings.bundles.glob("[!.]*")
-        for about in folder.glob("bundle.json")
-    }
-    return sorted(p for p in _served(settings).glob("[!.]*") if p.name not in made)
+    return functools.partial(ServedScorer, model, folder=serving_folder(settings) / key, key=key)

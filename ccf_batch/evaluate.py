@@ -48,16 +48,12 @@ def _paths(s: Command, before: dt.date) -> list[Path]:
     from ccf_batch import bundle as bundles
 
     paths = s.bundle or [bundles.newest(s, before)]
-    abouts = {path: bundles.read(path) for path in paths}
-    ids = [abouts[path]["id"] for path in paths]
+    metadata = {path: bundles.read(path) for path in paths}
+    ids = [metadata[path].id for path in paths]
     for path, one in zip(paths, ids, strict=True):
         if ids.count(one) > 1:
             raise InputError(f"--bundle {path}: bundle {one} is given twice; name each once")
-    return sorted(paths, key=lambda path: _until(abouts[path]), reverse=True)
-
-
-def _until(about: dict[str, Any]) -> dt.datetime:
-    return dt.datetime.fromisoformat(about["trained_until"])
+    return sorted(paths, key=lambda path: metadata[path].trained_until, reverse=True)
 
 
 def _since(s: Command, path: Path, until: dt.datetime) -> dt.datetime:
@@ -98,12 +94,12 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
 
     before = s.before or day_after_last(s)
     paths = _paths(s, before)
-    abouts = [bundles.read(path) for path in paths]
-    since = _since(s, paths[0], _until(abouts[0]))
+    metadata = [bundles.read(path) for path in paths]
+    since = _since(s, paths[0], metadata[0].trained_until)
     many = len(paths) > 1
     named = [
-        [f"{what} {about['id'][:8]}" if many else what for what in ("model", "CF logit")]
-        for about in abouts
+        [f"{what} {each.id[:8]}" if many else what for what in ("model", "CF logit")]
+        for each in metadata
     ]
     taken = {*(n for pair in named for n in pair), *BASES}
     files = rivals.named(s.scores, taken)

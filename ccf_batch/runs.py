@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic_settings import CliPositionalArg
 
-from . import disk, engines, publish, records
+from . import disk, publish, records
 from .checks import number
 from .console import CheckFailed, InputError, NothingToDo, main, say, table
 from .fingerprint import run_id_of
@@ -295,7 +295,9 @@ def prune(
 
 def prune_served(s: Settings, older_than: float, dry_run: bool = False) -> list[Path]:
     "Remove old serving checkpoints of bundles that are gone."
-    old = [p for p in engines.orphans(s) if time.time() - p.stat().st_mtime >= older_than]
+    from ccf_batch.bundle import orphaned_checkpoints
+
+    old = [p for p in orphaned_checkpoints(s) if time.time() - p.stat().st_mtime >= older_than]
     for folder in old:
         if not dry_run:
             disk.remove(folder)

@@ -329,11 +329,11 @@ def _one(s: ScoreCommand) -> dict[str, Any] | None:
     date = s.date or _next_date(s)
     stages.note(date=date.isoformat())
     path = s.bundle or bundle.newest(s, date)
-    about = bundle.read(path)
-    check_bundle(path, about, s, date)
-    findings = checks.verdict([checks.bundle_age(about, s, date)], s)
+    metadata = bundle.read(path)
+    check_bundle(path, metadata.trained_until, metadata.settings, s, date)
+    findings = checks.verdict([checks.bundle_age(metadata.trained_until, s, date)], s)
     inputs = tables.fingerprint(s)
-    made_of = fingerprint_run(date, inputs, about["id"], s, s.limit_users)
+    made_of = fingerprint_run(date, inputs, metadata.id, s, s.limit_users)
     made_of["versions"] |= choice.versions
     stages.note(run_id=run_id_of(made_of))
     if s.dry_run:

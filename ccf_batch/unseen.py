@@ -174,8 +174,8 @@ def ask(
     asked.costs |= {name: {"bundle": bundle.id} for name in names}
     asked.costs[names[0]] |= {
         "seconds": took,
-        "train_seconds": bundle.about.get("train_seconds"),
-        "parameters": bundle.about["metrics"].get("trained_parameters"),
+        "train_seconds": bundle.metadata.train_seconds,
+        "parameters": bundle.metadata.metrics.get("trained_parameters"),
     }
     rejected = int(np.isnan(found["model"]).sum())
     asked.notes.append(

@@ -409,9 +409,9 @@ def bundle_scene() -> Scene:
     def seen(root):
         found = {}
         for file in root.glob("bundles/[!.]*/bundle.json"):
-            about = bundle.read(file.parent)
-            assert bundle._hashes(file.parent) == about["files"], "not what it states"
-            found[file.parent.name] = about["id"]
+            metadata = bundle.read(file.parent)
+            assert bundle._hashes(file.parent) == metadata.files, "not what it states"
+            found[file.parent.name] = metadata.id
         folders = {p.name for p in root.glob("bundles/[!.]*")}
         assert folders == found.keys(), "a folder that is no bundle"
         return found

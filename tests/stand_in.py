@@ -4,6 +4,7 @@ Run as a program it takes the same flags. Everything else is real: tables, assem
 """
 
 import contextlib
+import datetime as dt
 import sys
 import time
 from types import SimpleNamespace
@@ -46,7 +47,7 @@ def read(path):
     from ccf_batch.settings import load
 
     trained = load(config=path.parent.parent / "ccf.toml").saved()
-    return {"id": path.name, "trained_until": "1970-01-01T00:00:00", "settings": trained}
+    return SimpleNamespace(id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained)
 
 
 def load(path, workspace):

@@ -46,8 +46,8 @@ def test_a_nano_model_comes_back_to_the_bit(saved):
     assert path.name == f"2026-07-01-{loaded.id}"
     assert loaded.trained_until == dt.datetime(2026, 7, 1)
     assert loaded.settings.saved() == model.settings.saved()
-    assert loaded.about["metrics"] == {"valid_auc": 0.75}
-    assert loaded.about["answers"] == {"yes": model.lm.yes_id, "no": model.lm.no_id}
+    assert loaded.metadata.metrics == {"valid_auc": 0.75}
+    assert loaded.metadata.answers == {"yes": model.lm.yes_id, "no": model.lm.no_id}
 
 
 def test_a_pretrained_model_comes_back_from_its_base_and_a_plain_adapter(tmp_path):

@@ -419,9 +419,9 @@ def test_the_bundle_must_fit(ws, capsys, monkeypatch):
     assert command(ws, "--prompt.history-length", "30") == 2
     err = capsys.readouterr().err
     assert "prompt.history_length (10 → 30)" in err and "train again" in err
-    seen = {"trained_until": "2025-07-01T00:00:01"}
-    read = stand_in_bundle.read
-    monkeypatch.setattr(stand_in_bundle.bundle, "read", lambda path: read(path) | seen)
+    seen = stand_in_bundle.read(ws / "bundles" / "b1")
+    seen.trained_until = dt.datetime(2025, 7, 1, 0, 0, 1)
+    monkeypatch.setattr(stand_in_bundle.bundle, "read", lambda path: seen)
     assert command(ws) == 2
     assert "has seen what came after 2025-07-01" in capsys.readouterr().err
 

@@ -78,7 +78,7 @@ def test_a_bundle_from_the_tables(config, capsys):
     (name,) = bundles(config)
     loaded = bundle.load(config.parent / "bundles" / name)
     out = capsys.readouterr().out
-    m = loaded.about["metrics"]
+    m = loaded.metadata.metrics
     assert "CF logit alone" in out and f"{m['valid_auc']:.4f}" in out
     assert f"python -m ccf_batch.score --config {config} --date 2026-03-0" in out
     assert m["valid_auc"] >= m["valid_cf_auc"] > 0.6  # epoch 0 competes
