@@ -183,8 +183,11 @@ def _without_text(node: ast.expr) -> ast.expr:
     match node:
         case ast.Constant(value=str()):
             return ast.Constant("")
-        case ast.JoinedStr() if not any(isinstance(n, ast.NamedExpr) for n in ast.walk(node)):
-            return ast.Constant("")
+        case ast.JoinedStr():
+            acts: list[ast.expr] = [
+                n for n in ast.walk(node) if isinstance(n, ast.Call | ast.NamedExpr)
+            ]
+            return ast.List(acts, ast.Load()) if acts else ast.Constant("")
         case ast.BinOp(left, op, right):
             return ast.BinOp(_without_text(left), op, _without_text(right))
         case ast.IfExp(test, body, orelse):
