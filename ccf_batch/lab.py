@@ -5,10 +5,8 @@
 # %% ../nbs/api/23_lab.ipynb #226570ba
 from __future__ import annotations
 
-import ast
 import datetime as dt
 import hashlib
-import importlib.util
 import json
 import time
 from collections.abc import Callable
@@ -22,53 +20,34 @@ from . import disk, tables
 from .assemble import Assembly
 from .batch import Batch, Catalogue
 from .cf import Encoder
+from .code_key import Sources, code_key, cut, installed
 from .console import InputError, step
 from .database import connect
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['DATA', 'CF', 'MODULES', 'ENCODER', 'code_hash', 'module_hashes', 'Rows', 'read_rows', 'Said', 'with_seed', 'Lab',
+__all__ = ['METHODS', 'NO_ROW_CHANGES', 'code_of', 'Rows', 'read_rows', 'Said', 'with_seed', 'settings_that_count', 'Lab',
            'parameters_of']
 
 # %% ../nbs/api/23_lab.ipynb #c378b271
-DATA = ("assemble", "database")
-CF = (*DATA, "cf", "content", "mf", "train")
-MODULES = {  # kind of a method → the modules that decide what it says
-    "baseline": (*DATA, "baselines", "content"),
-    "encoder": CF,
-    "reweighted": (*CF, "probes"),
-    "mlp": (*CF, "probes", "metrics"),
-    "model": (*CF, "prompt", "fusion", "lm", "attention", "engine", "model", "fit", "metrics"),
-    "replay": ("schedule", "replay"),  # besides, where it is refitted as time goes by
+METHODS = {  # kind of a method → what computes it, in `Lab`
+    "baseline": "_baseline",
+    "encoder": "_encoder_alone",
+    "reweighted": "_probe",
+    "mlp": "_probe",
+    "model": "_model",
 }
 
 
-ENCODER = {"mf": (), "lightgcn": ("residual", "lightgcn"), "sasrec": ("residual", "sasrec")}
-
-
-def code_hash(
-    source: str,  # Python
+def code_of(
+    kind: str,  # As in `METHODS`
+    encoder: str,  # `cf.encoder`
+    modules: tuple[str, ...] = ("lab",),  # Where the methods of `Lab`, and of a subclass, stand
+    sources: Sources | None = None,  # None: of the package that is running
 ) -> str:  # 64 hex digits
-    "A hash of what the code does: comments, layout and docstrings do not matter."
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def module_hashes(
-    kind: str,  # Of a method, as in `MODULES`
-    encoder: str = "mf",  # `cf.encoder`
-) -> list[str]:
-    "The hashes of the modules that a kind of method depends on."
-    names = MODULES[kind] + (() if kind == "baseline" else ENCODER[encoder])
-    found = (importlib.util.find_spec(f"ccf_batch.{name}") for name in names)
-    return [
-        code_hash(Path(spec.origin).read_text("utf-8")) for spec in found if spec and spec.origin
-    ]
+    "Hash the code, SQL and libraries that a kind of method depends on; raises `ValueError` for an unknown module."
+    others = frozenset(METHODS.values()) - {METHODS[kind]}
+    return code_key(modules, {"cf": encoder}, cut(sources or installed(), modules, others))
 
 # %% ../nbs/api/23_lab.ipynb #63eb4038
 @dataclass(frozen=True)
@@ -132,14 +111,36 @@ class Said:
             arrays = {name: f.get_tensor(name) for name in ("valid", "test")}
             return cls(**arrays, **json.loads(f.metadata()["note"]))
 
-# %% ../nbs/api/23_lab.ipynb #126f6cea
+# %% ../nbs/api/23_lab.ipynb #5e77a1c0
 def with_seed(settings: Settings, seed: int) -> Settings:
     "The same settings with another seed."
     return settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
 
 
+NO_ROW_CHANGES = {  # with these settings
+    "paths",  # where things lie; what lies there is in the key by itself
+    "ingest",  # how the tables were made; the key has the tables
+    "checks",  # what is reported or stopped when the rows are there
+    "top_k",  # how many of the scored rows are published
+    "score.hourly_price",  # what a night is said to cost
+    "score.max_bundle_age",  # a check
+    "score.max_rejected",  # a check
+}
+
+
+def settings_that_count(settings: Settings) -> dict[str, Any]:  # As JSON values
+    "Leave out the settings with which no row changes; `operation` is never saved."
+    saved = settings.saved()
+    for name in NO_ROW_CHANGES:
+        group, _, field_name = name.rpartition(".")
+        del (saved[group] if group else saved)[field_name]
+    return saved
+
+# %% ../nbs/api/23_lab.ipynb #126f6cea
 class Lab:
     "Methods on one data set; what was said once is kept in `folder`."
+
+    modules: tuple[str, ...] = ("lab",)  # Where its methods stand; a subclass puts its own in front
 
     def __init__(
         self,
@@ -162,8 +163,7 @@ class Lab:
 
     def key(self, kind: str, method: str, settings: Settings) -> str:
         "16 hex digits over all that the margins of a method depend on."
-        aside = {"paths", "ingest", "candidates", "users", "rules", "score", "checks", "top_k"}
-        said_by = {k: v for k, v in settings.saved().items() if k not in aside}
+        said_by = settings_that_count(settings)
         base = settings.workspace / settings.model.base
         if base.is_file():  # the same wherever it lies
             with base.open("rb") as weights:
@@ -174,7 +174,7 @@ class Lab:
             "settings": said_by,
             "tables": self.tables,
             "test": [str(day) for day in self.test],
-            "code": module_hashes(kind, settings.cf.encoder),
+            "code": code_of(kind, settings.cf.encoder, self.modules),
         }
         text = json.dumps(about, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -190,23 +190,23 @@ class Lab:
         if file.exists():
             return Said.load(file)
         self.folder.mkdir(parents=True, exist_ok=True)
-        how: dict[str, Callable[..., Said]] = {
-            "baseline": self._baseline,
-            "encoder": self._encoder_alone,
-            "reweighted": self._probe,
-            "mlp": self._probe,
-            "model": self._model,
-        }
+        compute: Callable[..., Said] = getattr(self, METHODS[kind])
         with step(f"{method}, seed {settings.train.seed}"):
-            said = how[kind](kind, method, settings, file)
+            said = compute(kind, method, settings, file)
         said.save(file)
         return said
 
     def rows(self, settings: Settings) -> Rows:
         "The rows that these settings read; sampled negatives are the same for all seeds."
         s = with_seed(settings, self.settings.train.seed)
-        about = [s.history_length, s.train.max_examples, s.train.negatives, s.cf.max_examples]
-        key = json.dumps([*about, s.domain.model_dump()], default=str)
+        about: list[Any] = [
+            s.history_length,
+            s.train.max_examples,
+            s.train.negatives,
+            s.cf.max_examples,
+        ]
+        about += [s.domain.model_dump(), s.users.model_dump(), s.score.shard_users]
+        key = json.dumps(about, default=str)
         if key not in self._rows:
             while len(self._rows) > 3:  # a few: methods take turns, seeds within them
                 self._rows.pop(next(iter(self._rows)))
@@ -220,6 +220,7 @@ class Lab:
         s = settings
         about: list[Any] = [s.cf.model_dump(), s.attributes.model_dump(), s.domain.model_dump()]
         about += [s.history_length, s.train.max_examples, s.train.negatives, s.train.seed]
+        about += [s.users.model_dump(), s.score.shard_users]
         key = json.dumps(about, default=str)
         if key not in self._encoders:
             start = time.perf_counter()

@@ -18,7 +18,7 @@ import numpy as np
 from .batch import Batch, Catalogue, rows_of
 from .cf import Encoder, Start, encoder_class
 from .console import progress
-from .lab import Lab, Said, module_hashes, parameters_of
+from .lab import Lab, Said, parameters_of
 from .ragged import offsets_of, spans
 from .schedule import Schedule, nights, refits
 from .settings import Settings
@@ -264,6 +264,7 @@ def running_offset(
 class Replays(Lab):
     "Methods that are refitted as time goes by."
 
+    modules = ("replay", *Lab.modules)
     split: Literal["valid", "test"] = "test"  # Whose nights
     schedule = Schedule()
 
@@ -275,7 +276,6 @@ class Replays(Lab):
     def key(self, kind: str, method: str, settings: Settings) -> str:
         "As `Lab.key`; the schedule counts."
         about = [super().key(kind, method, settings), self.split, self.schedule.model_dump()]
-        about += module_hashes("replay")
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
     def parts(self, settings: Settings) -> tuple[Batch, Batch, Batch]:

@@ -143,7 +143,7 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
         model = settings.model.model_copy(update={"base": str(base)})
         bases.append(room.key("model", "a", settings.model_copy(update={"model": model})))
     assert key != bases[0] == bases[1] != bases[2]  # a base is what is in its file
-    monkeypatch.setattr(lab, "module_hashes", lambda *_: ["other code"])
+    monkeypatch.setattr(lab, "code_of", lambda *_: "other code")
     assert key != room.key("model", "a", settings)
 
 
