@@ -16,7 +16,9 @@ Where a machine multiplies bf16 slowly the same numbers take longer; they are no
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -65,9 +67,9 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
 
     from ccf_batch import bundle, database
     from ccf_batch.assemble import Assembly
-    from ccf_batch.model import Scorer
+    from ccf_batch.scorer import Scorer, packed_engine
     from ccf_batch.settings import load
-    from ccf_batch.vllm_engine import ServedScorer
+    from ccf_batch.vllm_engine import served_engine
 
     settings = load(config=config)
     assembly = Assembly(database.connect(), settings, None)
@@ -82,14 +84,11 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
         model = bundle.load(path, settings.workspace).model
         kind = getattr(torch, dtype)
         model.lm = dataclasses.replace(model.lm, model=model.lm.model.to(kind), dtype=kind)
-        if engine == "packed":
-            scorer = Scorer(model, catalogue)
-        else:
-            folder = config.parent / f"serving-{dtype}"
-            scorer = ServedScorer(model, catalogue, 3072, folder=folder, key=f"{path.name} {dtype}")
-        found[dtype, engine] = np.concatenate([scorer.score(b).margin for b in batches])
-        if engine == "vllm":
-            scorer.close()
+        folder, key = config.parent / f"serving-{dtype}", f"{path.name} {dtype}"
+        served = functools.partial(served_engine, folder=folder, key=key)
+        make_engine = packed_engine if engine == "packed" else served
+        with contextlib.closing(Scorer(model, catalogue, make_engine=make_engine)) as scorer:
+            found[dtype, engine] = np.concatenate([scorer.score(b).margin for b in batches])
     return found, group_of
 
 

@@ -21,7 +21,7 @@ from .prompt import Groups, Suffixes
 from .ragged import offsets_of, spans
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'on_its_way', 'PackedEngine']
+__all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
 
 # %% ../nbs/api/12_engine.ipynb #00cf589b
 def packed_margins(
@@ -146,10 +146,10 @@ def _own_margin(lm: LM, ids: np.ndarray) -> torch.Tensor:
 
 # %% ../nbs/api/12_engine.ipynb #6fda5610
 class Engine(Protocol):
-    "Scores groups of candidates."
+    "Scores groups of candidates of one catalogue."
 
+    name: str  # As `score.engine` and manifests have it
     tokens: int  # Computed so far
-    tokens_unshared: int  # That full prompts would have taken
 
     def score(
         self,
@@ -157,6 +157,9 @@ class Engine(Protocol):
         user_rows_Bd: torch.Tensor,  # [G, d]
     ) -> np.ndarray:  # float32 [C]; NaN where rejected
         "Margins of all candidates, offsets added."
+
+    def close(self) -> None:
+        "Give back what the engine holds beside the model."
 
 
 def packs(
@@ -190,7 +193,7 @@ def packs(
     return np.split(pairs, cuts[1:])
 
 
-def on_its_way(x: torch.Tensor) -> Callable[[], np.ndarray]:
+def copy_to_host(x: torch.Tensor) -> Callable[[], np.ndarray]:
     "Start to copy a tensor to the host; the function waits until it is there."
     if x.device.type != "cuda":
         return x.numpy
@@ -219,7 +222,7 @@ class PackedEngine:
         probe(lm)
         self.lm, self.suffixes, self.token_budget = lm, suffixes, token_budget
         self.item_rows_Id = item_rows_Id.detach().to(lm.device, lm.dtype)
-        self.tokens = self.tokens_unshared = 0
+        self.tokens = 0
 
     def score(
         self,
@@ -228,19 +231,19 @@ class PackedEngine:
     ) -> np.ndarray:  # float32 [C]; NaN where rejected
         "Margins of all candidates, offsets added."
         margin_C = np.full(len(groups.candidate), np.nan, np.float32)
-        user_rows_Bd, asked = user_rows_Bd.to(self.lm.device), []
+        user_rows_Bd, pending = user_rows_Bd.to(self.lm.device), []
         self.lm.model.eval()
         for pairs in packs(groups, self.suffixes, self.token_budget):
             part = groups.take(pairs)
             with torch.inference_mode():
-                found = packed_margins(
+                margin_K = packed_margins(
                     self.lm, user_rows_Bd, self.item_rows_Id, part, self.suffixes
                 )
-            asked.append((pairs, on_its_way(found)))
-            own = int(self.suffixes.lengths[part.candidate].sum())
-            prefix_G = np.diff(part.prefix_offsets)
-            self.tokens += own + len(part.prefix_ids)
-            self.tokens_unshared += own + int(prefix_G @ np.diff(part.candidate_offsets))
-        for pairs, told in asked:
-            margin_C[pairs] = told()
+            pending.append((pairs, copy_to_host(margin_K)))
+            self.tokens += part.tokens(self.suffixes).least
+        for pairs, wait in pending:
+            margin_C[pairs] = wait()
         return margin_C
+
+    def close(self) -> None:
+        "Give back nothing: all that it holds goes with it."

@@ -10,13 +10,19 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .console import InputError
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['FASTER', 'Choice', 'vllm_version', 'choose', 'scorer']
+__all__ = ['FASTER', 'ENGINES', 'Choice', 'vllm_version', 'choose', 'scorer']
+
+# %% ../nbs/api/16_engines.ipynb #14ed0700
+if TYPE_CHECKING:
+    from ccf_batch.batch import Catalogue
+    from ccf_batch.model import Model
+    from ccf_batch.scorer import MakeEngine, Scorer
 
 # %% ../nbs/api/16_engines.ipynb #634771d1
 FASTER = "1.1 to 24 times"  # packed against vLLM: benchmarks/results/engines.json
@@ -62,18 +68,29 @@ def choose(
     return Choice("vllm", "as set by score.engine", {"vllm": found})
 
 
+def _packed(settings: Settings, key: str) -> MakeEngine:
+    from ccf_batch.scorer import packed_engine
+
+    return packed_engine
+
+
+def _vllm(settings: Settings, key: str) -> MakeEngine:
+    from ccf_batch.bundle import serving_folder
+    from ccf_batch.vllm_engine import served_engine
+
+    return functools.partial(served_engine, folder=serving_folder(settings) / key, key=key)
+
+
+ENGINES: dict[str, Callable[[Settings, str], MakeEngine]] = {"packed": _packed, "vllm": _vllm}
+
+
 def scorer(
     choice: Choice,
-    model: Any,  # model.Model
+    model: Model,
     key: str,  # The bundle's id
     settings: Settings,  # `paths.bundles`: serving checkpoints lie there, in `.serving/`
-) -> Callable[..., Any]:  # Function of a catalogue and a token budget: a model.Scorer
+) -> Callable[[Catalogue, int], Scorer]:  # Of a catalogue and a token budget
     "What makes the scorer of a night."
-    if choice.name == "packed":
-        from ccf_batch.model import Scorer
+    from ccf_batch.scorer import Scorer
 
-        return functools.partial(Scorer, model)
-    from ccf_batch.bundle import serving_folder
-    from ccf_batch.vllm_engine import ServedScorer
-
-    return functools.partial(ServedScorer, model, folder=serving_folder(settings) / key, key=key)
+    return functools.partial(Scorer, model, make_engine=ENGINES[choice.name](settings, key))

@@ -23,8 +23,9 @@ from .batch import Batch, Catalogue
 from .cf import Encoder, ItemFeatures
 from .console import InputError, progress, say
 from .engine import packed_margins
-from .model import ItemSide, Model, Scorer
+from .model import ItemSide, Model
 from .prompt import Groups, Prompts, compact
+from .scorer import Scorer
 
 # %% auto #0
 __all__ = ['HIDDEN_USERS', 'AVERAGE', 'WARM_UP', 'CLIP', 'WEIGHT_DECAY', 'PATIENCE', 'LM_RATE', 'deal', 'Fold', 'Split',

@@ -280,7 +280,7 @@ class Lab:
 
     def _model(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
         from ccf_batch import train
-        from ccf_batch.model import Scorer
+        from ccf_batch.scorer import Scorer
 
         encoded, seconds = self.encoder(settings)
         rows = self.rows(settings)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 
 from .batch import Batch, Catalogue
 from .cf import Encoder, ItemFeatures, UserFeatures
-from .engine import PackedEngine
 from .fusion import Fusion
 from .lm import LM
 from .prompt import ItemTexts, Prompts, resolve_template
@@ -28,7 +26,7 @@ from .settings import Settings
 from .batch import describe, rows_of
 
 # %% auto #0
-__all__ = ['WORDS', 'ItemSide', 'Answer', 'Model', 'untrained', 'Scored', 'Scorer']
+__all__ = ['WORDS', 'ItemSide', 'Answer', 'Model', 'untrained']
 
 # %% ../nbs/api/15_model.ipynb #0e7f6832
 WORDS = 64  # tokens of an item's text that the semantic side reads
@@ -160,89 +158,3 @@ def untrained(
         user_ids=user_ids,
         trained_until=trained_until,
     )
-
-# %% ../nbs/api/15_model.ipynb #53030a91
-@dataclass(frozen=True)
-class Scored:
-    "What a batch's C candidates got, and what it cost."
-
-    margin: np.ndarray  # float32 [C]; NaN where the pair was rejected
-    cf_logit: np.ndarray  # float32 [C]: the CF encoder alone, as evaluations compare it
-    tokens: int  # Tokens computed
-    tokens_unshared: int  # Tokens had every pair computed its whole prompt
-    cold_users: int  # Groups whose user has no training rows
-    cold_items: int  # Candidates whose item it does not know
-    rejected: int  # Pairs over the token budget
-
-
-class Scorer:
-    "A model on one catalogue."
-
-    engine_name = "packed"
-
-    def __init__(
-        self,
-        model: Model,
-        catalogue: Catalogue,
-        token_budget: int = 3072,  # Tokens in one forward pass
-    ):
-        self.model, self.prompts = model, model.prompts()
-        self.side = model.item_side(self.prompts, catalogue)
-        model.fusion.eval(), model.lm.model.eval()
-        with torch.inference_mode():
-            parts = [model.item_rows(self.side, items) for items in _parts(len(self.side), 4096)]
-        rows_Nd, self._s_Nd = (torch.cat(column) for column in zip(*parts, strict=True))
-        suffixes = self.side.texts.suffixes
-        self.engine = PackedEngine(model.lm, suffixes, rows_Nd, token_budget)
-
-    @property
-    def dtype(self) -> str:
-        "Number format of the language model."
-        return str(self.model.lm.dtype).removeprefix("torch.")
-
-    @property
-    def dtype_reason(self) -> str:
-        "Why that one."
-        return self.model.lm.dtype_reason
-
-    def score(
-        self,
-        batch: Batch,
-    ) -> Scored:
-        "Margins of all candidates of a batch, in its order."
-        parts = [
-            self._block(batch.take(groups)) for groups in _parts(len(batch), self.prompts.block)
-        ]
-        columns = {name: [getattr(p, name) for p in parts] for name in vars(parts[0])}
-        arrays = {name: np.concatenate(columns.pop(name)) for name in ("margin", "cf_logit")}
-        return Scored(**arrays, **{name: sum(counts) for name, counts in columns.items()})
-
-    def _block(self, batch: Batch) -> Scored:
-        "As `score`, for at most a block of groups."
-        model, side = self.model, self.side
-        users = model.users(batch, side.features)
-        cf_logit = model.cf.logit(users, side.features, batch.group_of, batch.candidate)
-        batch = batch.recent(model.settings.prompt.history_length)  # what the prompt shows
-        groups = self.prompts.groups(side.texts, batch)
-        with torch.inference_mode():
-            s_Hd = self._s_Nd[torch.from_numpy(batch.history.astype(np.int64))]
-            rows_Gd = model.user_rows(users, s_Hd, batch.history_offsets)
-            before = self.engine.tokens, self.engine.tokens_unshared
-            z_C = torch.from_numpy(self.engine.score(groups, rows_Gd))
-            margin = model.answer(z_C.to(rows_Gd.device)).cpu().numpy()
-        if model.settings.train.offset:
-            margin = margin + cf_logit
-        return Scored(
-            margin=margin,
-            cf_logit=cf_logit,
-            tokens=self.engine.tokens - before[0],
-            tokens_unshared=self.engine.tokens_unshared - before[1],
-            cold_users=int((~users.seen).sum()),
-            cold_items=int((~side.features.known[batch.candidate]).sum()),
-            rejected=int(groups.rejected.sum()),
-        )
-
-
-def _parts(n: int, size: int) -> Iterator[np.ndarray]:
-    "0, 1, ..., n - 1 in runs of `size`; one empty run where n is 0."
-    return (np.arange(i, min(i + size, n)) for i in range(0, max(n, 1), size))

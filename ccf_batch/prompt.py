@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['TEMPLATES', 'UNTITLED', 'TextTokenizer', 'Template', 'resolve_template', 'wording', 'answer_ids', 'Suffixes',
-           'Groups', 'compact', 'ItemTexts', 'Prompts']
+           'Tokens', 'Groups', 'compact', 'ItemTexts', 'Prompts']
 
 # %% ../nbs/api/08_prompt.ipynb #53fc37ae
 if TYPE_CHECKING:  # duck-typed here: only its arrays are read
@@ -175,6 +175,13 @@ class Suffixes:
         return np.diff(self.offsets)
 
 
+class Tokens(NamedTuple):
+    "Tokens of a batch's pairs, rejected ones left out."
+
+    unshared: int  # Had every pair computed its whole prompt
+    least: int  # Had every prefix been computed exactly once
+
+
 @dataclass(frozen=True)
 class Groups:
     "Prefixes of G users, with their C candidates as rows of a suffix table."
@@ -195,6 +202,17 @@ class Groups:
     def group_of(self) -> np.ndarray:  # int64 [C]
         "The group that each candidate belongs to."
         return np.repeat(np.arange(len(self)), np.diff(self.candidate_offsets))
+
+    def tokens(
+        self,
+        suffixes: Suffixes,  # The table that candidates are rows of
+    ) -> Tokens:
+        "Count what engines may compute: the most and the least."
+        pairs = np.flatnonzero(~self.rejected)
+        group, prefix_G = self.group_of[pairs], np.diff(self.prefix_offsets)
+        suffix = int(suffixes.lengths[self.candidate[pairs]].sum())
+        unshared, least = (int(prefix_G[g].sum()) for g in (group, np.unique(group)))
+        return Tokens(unshared + suffix, least + suffix)
 
     def take(
         self,

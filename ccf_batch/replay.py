@@ -164,7 +164,7 @@ class RefittedSlots:
 
     def refit(self, known: Batch) -> None:
         "As `Refitted.refit`."
-        from ccf_batch.model import Scorer
+        from ccf_batch.scorer import Scorer
 
         self.encoder.refit(known)
         assert self.encoder.last is not None
@@ -218,7 +218,7 @@ class Retrained:
 
     def refit(self, known: Batch) -> None:
         "As `Refitted.refit`."
-        from ccf_batch.model import Scorer
+        from ccf_batch.scorer import Scorer
         from ccf_batch.train import refitted
 
         file = self.file.with_name(f"{self.file.stem}-{len(known.candidate)}.state")

@@ -140,9 +140,8 @@ class Night:
         self.scorer = self.make_scorer(self.catalogue, self.token_budget)
 
     def close(self) -> None:
-        "Give back what an engine holds beside the model."
-        if hasattr(self.scorer, "close"):
-            self.scorer.close()
+        "Give back what the engine holds beside the model."
+        self.scorer.close()
 
     def columns(self) -> Any:  # pyarrow.Schema
         "The schema of the output: the ids have the types that the tables gave them."
@@ -179,10 +178,8 @@ class Night:
         for name, text in (("bundle", self.bundle), ("run_id", self.run_id)):
             rows = rows.append_column(name, pa.repeat(pa.scalar(text), rows.num_rows))
         counts.update(users=len(batch), pairs=len(batch.candidate), rows=rows.num_rows)
-        for name in ("tokens", "tokens_unshared", "cold_users", "cold_items"):
+        for name in ("tokens", "tokens_unshared", "tokens_least", "cold_users", "cold_items"):
             counts[name] += getattr(scored, name)
-        if hasattr(scored, "tokens_least"):  # where prefixes are shared as far as a cache allows
-            counts["tokens_least"] += scored.tokens_least
         counts.update({f"removed_{rule}": n for rule, n in removed.items()})
         return rows
 

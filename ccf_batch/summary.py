@@ -39,11 +39,11 @@ def duration(seconds: float) -> str:
 def saved_tokens(
     computed: float,
     unshared: float,  # Had every pair computed its whole prompt
-    least: float | None = None,  # Had every prefix been computed once, where an engine says so
+    least: float | None = None,  # Had every prefix been computed once; None: not counted
 ) -> str:
     "How many tokens prefix sharing saved, and how many it could have."
     share, possible = (1 - n / unshared if unshared else 0.0 for n in (computed, least or 0))
-    best = "" if least is None else f" of {possible:.0%} possible"
+    best = "" if least in (None, computed) else f" of {possible:.0%} possible"
     saved = f"sharing prefixes saved {unshared - computed:,.0f}, {share:.0%}{best}"
     return f"{computed:,.0f} ({saved})"
 

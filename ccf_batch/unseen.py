@@ -63,7 +63,7 @@ def model_margins(
     token_budget: int,
 ) -> tuple[dict[str, np.ndarray], str]:  # margins of `model` and `CF logit` [C]; engine and dtype
     "What the bundle says of each row, whole and by its CF encoder alone."
-    from ccf_batch.model import Scorer
+    from ccf_batch.scorer import Scorer
 
     scorer = Scorer(bundle.model, catalogue, token_budget)
     parts = []

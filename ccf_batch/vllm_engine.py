@@ -11,7 +11,6 @@ import os
 import random
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,13 @@ import torch
 from pydantic import ValidationError
 
 from . import serving
-from .batch import Batch, Catalogue
 from .console import InputError
 from .lm import LM
-from .model import Model, Scored, Scorer
+from .model import Model
 from .prompt import Groups, Suffixes
 
 # %% auto #0
-__all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes', 'start', 'VllmEngine', 'Served',
-           'ServedScorer']
+__all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes', 'start', 'VllmEngine', 'served_engine']
 
 # %% ../nbs/api/16_vllm_engine.ipynb #f3967323
 ENVIRONMENT = {
@@ -172,7 +169,7 @@ class VllmEngine:
         self.made = serving.checkpoint(lm, folder, key, block, len(item_rows_Id))
         self.llm = start(self.made, lm, token_budget, max_tokens)
         self.write(self.made.vocab_rows + block, item_rows_Id)
-        self.tokens = self.tokens_unshared = self.tokens_least = 0
+        self.tokens = 0
 
     def write(
         self,
@@ -212,12 +209,8 @@ class VllmEngine:
             prompts = [{"prompt_token_ids": ids} for ids in self._prompts(groups, part)]
             found = self.llm.classify(prompts, pooling_params=raw, use_tqdm=False)
             margin_C[part] = [answer.outputs.probs[0] for answer in found]
-            lengths = [len(prompt["prompt_token_ids"]) for prompt in prompts]
-            self.tokens_unshared += sum(lengths)
-            self.tokens += sum(lengths) - sum(answer.num_cached_tokens for answer in found)
-        kept = np.unique(groups.group_of[pairs])
-        self.tokens_least += int(np.diff(groups.prefix_offsets)[kept].sum())
-        self.tokens_least += int(self.suffixes.lengths[groups.candidate[pairs]].sum())
+            whole = sum(len(prompt["prompt_token_ids"]) for prompt in prompts)
+            self.tokens += whole - sum(answer.num_cached_tokens for answer in found)
         return margin_C + groups.offset
 
     def _prompts(self, groups: Groups, pairs: np.ndarray) -> Iterator[list[int]]:
@@ -235,49 +228,16 @@ class VllmEngine:
         del self.llm
         gc.collect()
 
-# %% ../nbs/api/16_vllm_engine.ipynb #2fc49f07
-@dataclass(frozen=True)
-class Served(Scored):
-    "What a batch's candidates got from vLLM."
-
-    tokens_least: int  # Tokens had every prefix been computed exactly once
-
-
-class ServedScorer(Scorer):
-    "A model on one catalogue, served by vLLM."
-
-    engine_name = "vllm"
-
-    def __init__(
-        self,
-        model: Model,
-        catalogue: Catalogue,
-        token_budget: int,  # New tokens in one step
-        folder: Path,  # Of the serving checkpoint
-        key: str,  # The bundle's id
-    ):
-        super().__init__(model, catalogue, token_budget)
-        self.vllm = VllmEngine(
-            model.lm,
-            self.side.texts.suffixes,
-            self.engine.item_rows_Id,
-            token_budget,
-            model.settings.prompt.max_tokens,
-            folder,
-            key,
-            self.prompts.block,
-        )
-        self.engine = self.vllm
-
-    def score(
-        self,
-        batch: Batch,
-    ) -> Served:
-        "Margins of all candidates of a batch, in its order."
-        before = self.vllm.tokens_least
-        scored = super().score(batch)
-        return Served(**vars(scored), tokens_least=self.vllm.tokens_least - before)
-
-    def close(self) -> None:
-        "Stop vLLM."
-        self.vllm.close()
+# %% ../nbs/api/16_vllm_engine.ipynb #a4c7eb2c
+def served_engine(
+    model: Model,
+    suffixes: Suffixes,  # Of the whole catalogue
+    item_rows_Id: torch.Tensor,  # [I, d] slot rows of the whole catalogue
+    token_budget: int,  # New tokens in one step
+    folder: Path,  # Of the serving checkpoint
+    key: str,  # The bundle's id
+) -> VllmEngine:
+    "Make the vLLM engine of a model, as a scorer asks for it."
+    rows_Id = item_rows_Id.detach().to(model.lm.device, model.lm.dtype)
+    sizes = token_budget, model.settings.prompt.max_tokens
+    return VllmEngine(model.lm, suffixes, rows_Id, *sizes, folder, key, model.prompts().block)

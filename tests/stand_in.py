@@ -32,9 +32,13 @@ class Scorer:
             margin=margin,
             tokens=30 * c,
             tokens_unshared=150 * c,
+            tokens_least=30 * c,
             cold_users=0,
             cold_items=0,
         )
+
+    def close(self):
+        pass
 
 
 def hash_of(user) -> int:

@@ -249,7 +249,8 @@ def test_rejected_pairs_have_no_margin_and_tokens_are_counted(llama):
     kept = some.take(np.flatnonzero(~rejected))
     own = suffixes.lengths[kept.candidate].sum()
     assert engine.tokens == own + len(kept.prefix_ids)
-    assert engine.tokens_unshared == sum(map(len, full_prompts(kept, suffixes)))
+    assert some.tokens(suffixes).unshared == sum(map(len, full_prompts(kept, suffixes)))
+    assert some.tokens(suffixes).least == engine.tokens  # one pack
     none = Groups(**(vars(groups) | {"rejected": np.ones_like(rejected)}))
     assert np.isnan(engine.score(none, users)).all()
 

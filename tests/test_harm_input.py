@@ -255,7 +255,7 @@ class Scorer(stand_in.Scorer):
         margin = np.sin(user * 12.9898 + self.item[batch.candidate] * 78.233).astype(np.float32)
         c = len(margin)
         return SimpleNamespace(
-            margin=margin, tokens=c, tokens_unshared=c, cold_users=0, cold_items=0
+            margin=margin, tokens=c, tokens_unshared=c, tokens_least=c, cold_users=0, cold_items=0
         )
 
 

@@ -19,7 +19,7 @@ from ccf_batch import bundle, disk
 from ccf_batch.console import InputError
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import with_lora
-from ccf_batch.model import Scorer
+from ccf_batch.scorer import Scorer
 from ccf_batch.settings import load as load_settings
 
 CONFIG = """

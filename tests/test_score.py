@@ -75,9 +75,13 @@ class Scorer:
             margin=margin,
             tokens=30 * c,
             tokens_unshared=150 * c,
+            tokens_least=30 * c,
             cold_users=1,
             cold_items=2,
         )
+
+    def close(self):
+        pass
 
 
 def rank(con, margins, assembly, settings):

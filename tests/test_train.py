@@ -21,7 +21,7 @@ from ccf_batch import bundle, fit, lm, train
 from ccf_batch.assemble import Assembly
 from ccf_batch.console import main
 from ccf_batch.database import connect
-from ccf_batch.model import Scorer
+from ccf_batch.scorer import Scorer
 from ccf_batch.settings import load as load_settings
 
 CUT = "2026-03-03"  # the day after the tiny lake ends, about

