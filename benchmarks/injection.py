@@ -33,8 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 
 PREFIX, SUFFIX, ITEMS, VOCABULARY, MAX_TOKENS, BUDGET = 150, 25, 2000, 8192, 256, 3072
 MODELS = {"4 layers of 256": (256, 4), "1 layer of 64": (64, 1)}
@@ -297,7 +296,7 @@ def main() -> None:
     from ccf_batch.engines import vllm_version
 
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(packages) | {"vllm": vllm_version()},
         "rows": [],
     }

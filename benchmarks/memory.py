@@ -19,8 +19,7 @@ from pathlib import Path
 
 from engines import Packed, Shape, beside, load, made, peak_mb, slot_rows, workload
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 from ccf_batch.memory import keep_freed
 
 TURNS, PREFIX, SUFFIX, CANDIDATES = 7, 150, 25, 20
@@ -90,7 +89,7 @@ def main() -> None:
     args.token_budget = 3072
     cases, turns = (CASES[:1], 2) if args.quick else (CASES, TURNS)
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(("torch", "transformers", "numpy", "ccf_batch")),
         "prefix": PREFIX,
         "suffix": SUFFIX,

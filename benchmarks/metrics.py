@@ -21,8 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 
 
 def measure(rows: int, resamples: int, decimals: int | None) -> dict:
@@ -61,7 +60,7 @@ def main() -> None:
         found.append(measure(rows, 1000, decimals))
         print(found[-1], flush=True)
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(("ccf_batch", "numpy")),
         "rows": found,
     }

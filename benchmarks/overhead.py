@@ -24,8 +24,7 @@ from unittest import mock
 
 from assemble import DATE, write
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 
 OVERHEAD = {  # what is timed: the module, its function, and what that is for
     "checks of the input": ("checks", "of_input"),
@@ -116,7 +115,7 @@ def main() -> None:
             )
             print(json.dumps(rows[-1], indent=1), flush=True)
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(packages),
         "rows": rows,
     }

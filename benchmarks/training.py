@@ -22,8 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.experiment import machine
-from ccf_batch.fingerprint import versions
+from ccf_batch.fingerprint import describe_machine, versions
 
 EXAMPLES = 128  # of a step
 TURNS = 15
@@ -155,7 +154,7 @@ def main() -> None:
             rows += measure(model, data, ways, turns, learn_lm)
     packages = ("ccf_batch", "torch", "transformers")
     result = {
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(packages),
         "rows": rows,
     }

@@ -9,7 +9,6 @@ import argparse
 import datetime as dt
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,13 +18,13 @@ from pydantic import Field, ValidationError
 
 from . import disk
 from .console import InputError, say, table
-from .fingerprint import versions
+from .fingerprint import describe_machine, versions
 from .memory import keep_freed
 from .settings import Group, Settings, SettingsError, explain, load, load_file
 
 # %% auto #0
 __all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'merged', 'settings_of', 'workspace', 'measured', 'differences',
-           'sliced', 'machine', 'show', 'write_results', 'asked', 'run', 'main']
+           'sliced', 'show', 'write_results', 'asked', 'run', 'main']
 
 # %% ../nbs/api/24_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
@@ -264,22 +263,6 @@ def sliced(
     return found
 
 # %% ../nbs/api/24_experiment.ipynb #5dc141aa
-def machine() -> dict[str, Any]:
-    "What something was measured on."
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
-    found = {k.strip(): v.strip() for k, v in found.items()}
-    flags = set(found.get("flags", "").split())
-    return {
-        "processor": found.get("model name", platform.processor()),
-        "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-        "flags": sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}),
-        "system": platform.platform(),
-    }
-
-
 def show(title: str, rows: list[dict[str, Any]], gaps: list[dict[str, Any]]) -> None:
     "Print the table, and the differences."
 
@@ -328,7 +311,7 @@ def write_results(
     packages = ("ccf_batch", "torch", "transformers", "scikit-learn", "duckdb")
     content = {
         "title": plan.title,
-        "machine": machine(),
+        "machine": describe_machine(),
         "versions": versions(packages),
         "rows": rows,
         "differences": gaps,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 # %% auto #0
-__all__ = ['versions', 'run_id_of', 'describe_changes']
+__all__ = ['versions', 'describe_machine', 'run_id_of', 'describe_changes']
 
 # %% ../nbs/api/02_fingerprint.ipynb #0fc079ed
 def versions(
@@ -22,6 +24,22 @@ def versions(
     "Version of Python and of some packages."
     found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
+
+# %% ../nbs/api/02_fingerprint.ipynb #c9c55d4b
+def describe_machine() -> dict[str, Any]:
+    "Describe the processor that this runs on, its instruction sets, threads and system."
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    found = {k.strip(): v.strip() for k, v in found.items()}
+    flags = set(found.get("flags", "").split())
+    return {
+        "processor": found.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "flags": sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}),
+        "system": platform.platform(),
+    }
 
 # %% ../nbs/api/02_fingerprint.ipynb #3b55fea6
 def run_id_of(fingerprint: dict[str, Any]) -> str:

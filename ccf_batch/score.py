@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
-import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -30,6 +27,7 @@ from ccf_batch import (
     monitor,
     output_checks,
     publish,
+    scoring,
     stages,
     tables,
     trouble,
@@ -38,14 +36,14 @@ from .admission import already_published, check_bundle, unchanged
 from .console import InputError, NothingToDo, main, progress, say, step, table
 from .database import connect
 from .fingerprint import run_id_of
-from .ranked import date_folder, row_schema
+from .ranked import date_folder
 from .run import PATIENCE_S, Run, fingerprint_run, limits, locked, scratch
+from .scoring import Night
 from .settings import Settings
 from .summary import duration, peak_mb, prepared_rows, saved_tokens, show_night, show_top
 
 # %% auto #0
-__all__ = ['PROBE_USERS', 'PROBE_SHARE', 'PROBE_LEAST_S', 'PROBE_S', 'BLOCK', 'KEPT', 'ScoreCommand', 'margins', 'clock', 'Night',
-           'total', 'timed', 'score_shard', 'score_shards', 'machine', 'expect', 'run']
+__all__ = ['FAILURE_NOTE', 'ScoreCommand', 'run']
 
 # %% ../nbs/api/20_score.ipynb #6799406f
 class ScoreCommand(Settings):
@@ -84,212 +82,6 @@ class ScoreCommand(Settings):
             backfill.span(dates)
         return dates
 
-# %% ../nbs/api/20_score.ipynb #ad37b4a6
-def margins(
-    batch: Any,  # assemble.Batch of G groups with C candidates
-    margin: Any,  # float32 [C], NaN where the pair was rejected
-) -> Any:  # pyarrow.Table [C]: user_id, item_row int32, margin float32, source string
-    "A batch and its margins as one table."
-    import pyarrow as pa
-
-    return pa.table(
-        {
-            "user_id": batch.user_id.take(pa.array(batch.group_of)),
-            "item_row": pa.array(batch.candidate),
-            "margin": pa.array(margin, pa.float32()),
-            "source": batch.source,
-        }
-    )
-
-
-@contextlib.contextmanager
-def clock(seconds: MutableMapping[str, Any], what: str) -> Iterator[None]:
-    "Add the wall time of what is inside to `seconds[what]`."
-    start = time.perf_counter()
-    yield
-    seconds[what] += time.perf_counter() - start
-
-
-@dataclass
-class Night:
-    "What turns a batch into ranked rows."
-
-    settings: Settings
-    con: Any  # duckdb.DuckDBPyConnection, not the one that batches are read from
-    assembly: Any  # assemble.Assembly, prepared
-    catalogue: Any  # assemble.Catalogue
-    make_scorer: Any  # Function of the catalogue and a token budget: a model.Scorer
-    bundle: str  # Its id
-    run_id: str
-
-    def __post_init__(self):
-        self.token_budget = self.settings.score.token_budget
-        self.scorer = self.make_scorer(self.catalogue, self.token_budget)
-
-    def halve_budget(self) -> None:
-        "After running out of memory: half the tokens in one forward pass."
-        self.token_budget //= 2
-        if self.token_budget < 64:
-            raise InputError(
-                "the accelerator's memory is too small for this model, whatever the batch"
-            )
-        say(
-            f"  out of memory: score.token_budget is now {self.token_budget}, the shard starts again"
-        )
-        self.close()
-        self.scorer = self.make_scorer(self.catalogue, self.token_budget)
-
-    def close(self) -> None:
-        "Give back what the engine holds beside the model."
-        self.scorer.close()
-
-    def columns(self) -> Any:  # pyarrow.Schema
-        "The schema of the output: the ids have the types that the tables gave them."
-        return row_schema(self.sample[0].user_id.type, self.catalogue.item_id.type)
-
-    @functools.cached_property
-    def sample(self) -> tuple[Any, float]:
-        "Some real users, in random order, of the first shard that has any; seconds to assemble a shard."
-        import numpy as np
-
-        start = time.perf_counter()
-        whole = self.settings.score.shard_users * 2  # a shard has about half of that
-        batches = (b for k in range(self.assembly.shards) for b in self.assembly.batches(k, whole))
-        shard = next(batches)
-        chosen = np.random.default_rng(0).permutation(len(shard))[:PROBE_USERS]
-        return shard.take(chosen), time.perf_counter() - start
-
-    def ranked(
-        self,
-        batch: Any,  # assemble.Batch
-        counts: Counter,  # Added to
-        seconds: Counter,  # Added to, by stage
-    ) -> Any:  # pyarrow.Table with the columns of `publish.schema`
-        "The published rows of a batch's users."
-        import pyarrow as pa
-
-        from ccf_batch import rules
-
-        with clock(seconds, "scoring"):
-            scored = self.scorer.score(batch)
-        with clock(seconds, "rules"):
-            pairs = margins(batch, scored.margin)
-            rows, removed = rules.rank(self.con, pairs, self.assembly, self.settings)
-        for name, text in (("bundle", self.bundle), ("run_id", self.run_id)):
-            rows = rows.append_column(name, pa.repeat(pa.scalar(text), rows.num_rows))
-        counts.update(users=len(batch), pairs=len(batch.candidate), rows=rows.num_rows)
-        for name in ("tokens", "tokens_unshared", "tokens_least", "cold_users", "cold_items"):
-            counts[name] += getattr(scored, name)
-        counts.update({f"removed_{rule}": n for rule, n in removed.items()})
-        return rows
-
-# %% ../nbs/api/20_score.ipynb #76846856
-def total(parts: Iterable[Mapping[str, float]]) -> Counter:
-    "The sum of several counts, name by name; zeros are kept."
-    summed = Counter()
-    for part in parts:
-        summed.update(part)
-    return summed
-
-
-def timed(items: Iterable[Any], seconds: Counter, what: str) -> Iterator[Any]:
-    "The same items; the time that it took to make them is added to `seconds[what]`."
-    items, end = iter(items), object()
-    while True:
-        with clock(seconds, what):
-            item = next(items, end)
-        if item is end:
-            return
-        yield item
-
-
-def score_shard(
-    night: Night,
-    run: Run,
-    number: int,  # Of the shard
-    columns: Any,  # pyarrow.Schema of the output
-    bar: Any,  # A progress bar over pairs
-) -> None:
-    "Write one shard."
-    with publish.shard(run, number, night.assembly.shards, columns) as out:
-        for batch in timed(night.assembly.batches(number, BLOCK), out.seconds, "assembling"):
-            rows = night.ranked(batch, out.counts, out.seconds)
-            with clock(out.seconds, "writing"):
-                out.write(rows)
-            bar.update(len(batch.candidate))
-
-
-def score_shards(night: Night, run: Run, bar: Any) -> None:
-    "Write every shard that is not done."
-    import torch
-
-    columns = night.columns()
-    for number in range(night.assembly.shards):
-        if number in run.done:
-            bar.update(run.done[number]["counts"].get("pairs", 0))
-        while number not in run.done:
-            before = bar.n
-            try:
-                score_shard(night, run, number, columns, bar)
-            except torch.OutOfMemoryError:
-                bar.update(before - bar.n)
-                night.halve_budget()
-
-# %% ../nbs/api/20_score.ipynb #49704e91
-def machine(scorer: Any) -> dict[str, Any]:
-    "Processor, threads, device, engine and number format."
-    import torch
-
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        models = (x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
-        processor = next(models, processor)
-    gpu = torch.cuda.is_available()
-    return {
-        "processor": processor,
-        "device": torch.cuda.get_device_name() if gpu else "cpu",
-        "threads": torch.get_num_threads(),
-        "engine": scorer.engine_name,
-        "dtype": scorer.dtype,
-    }
-
-# %% ../nbs/api/20_score.ipynb #ed943b08
-PROBE_USERS = 256
-PROBE_SHARE, PROBE_LEAST_S = 0.01, 0.2  # of a run
-PROBE_S = 10.0  # of a dry run
-BLOCK = 1024  # users that go through a night at once
-
-
-def expect(
-    night: Night,
-    prepared: Mapping[str, int],  # From `Assembly.prepare`: users and pairs in all
-    share: float = 1.0,  # Of the night to spend on it
-    most_s: float = PROBE_S,
-    least_s: float = PROBE_LEAST_S,
-) -> tuple[cost.Probe | None, float | None]:  # Seconds for all users; None where it was over before
-    "How long assembling, scoring and ranking should take."
-    import torch
-
-    def run(batch: Any) -> Counter:
-        counts = Counter()
-        night.ranked(batch, counts, Counter())
-        return counts
-
-    users, shards = prepared["users"], night.assembly.shards
-    sample, assembling_s = night.sample
-    while True:
-        try:
-            found = cost.probe(sample, run, prepared["pairs"], most_s, share, least_s)
-            break
-        except torch.OutOfMemoryError:
-            night.halve_budget()
-    if found is None:
-        return None, None
-    calls = shards * -(-users // (shards * BLOCK))
-    return found, assembling_s * shards + found.seconds(users, prepared["pairs"], calls)
-
 # %% ../nbs/api/20_score.ipynb #20ce99fb
 def run(
     s: ScoreCommand,
@@ -308,12 +100,12 @@ def run(
         return None
 
 
-KEPT = "what was published before is untouched, and finished shards are kept"
+FAILURE_NOTE = "what was published before is untouched, and finished shards are kept"
 
 
 def _run(s: ScoreCommand) -> dict[str, Any] | None:
     "Score one date; what the machine or the lake lacks is told in a line."
-    with trouble.told(s, KEPT):
+    with trouble.told(s, FAILURE_NOTE):
         return _one(s)
 
 
@@ -375,7 +167,7 @@ def _night(
     con = connect(work / "assemble.duckdb", s.score.memory_limit, s.score.threads)
     assembly = Assembly(con, s, date)
     what = f"Histories and candidates as of {date}"
-    with step(what, stage="preparing") as counted, clock(seconds, "preparing"):
+    with step(what, stage="preparing") as counted, scoring.add_seconds(seconds, "preparing"):
         prepared = assembly.prepare(s.limit_users)
         counted.update(prepared)
     if not prepared["users"] or not prepared["pairs"]:
@@ -383,9 +175,9 @@ def _night(
             f"{s.lake}: there is nobody to score on {date}: no user has a history before it or "
             "brought candidates (--date and users.active_days narrow that)"
         )
-    with clock(seconds, "checks"):
+    with scoring.add_seconds(seconds, "checks"):
         findings = checks.verdict(checks.of_input(assembly, prepared), s)
-    with step(f"Bundle {path.name}", stage="loading"), clock(seconds, "loading"):
+    with step(f"Bundle {path.name}", stage="loading"), scoring.add_seconds(seconds, "loading"):
         loaded = bundle.load(path, s.workspace)
         use_threads(s.score.threads, loaded.model.lm.parameters())
         scorer = engines.scorer(choice, loaded.model, loaded.id, s)
@@ -412,27 +204,27 @@ def _score(
         night, prepared, found = _night(s, date, path, choice, run_id_of(made_of), work, seconds)
         unchanged(s, made_of["inputs"])  # before a shard is kept that was made of both
         resume, gap = s.resume == "auto", s.paths.allow_gap
-        run = Run(root, date, made_of, machine(night.scorer), gap, resume)
+        run = Run(root, date, made_of, scoring.machine(night.scorer), gap, resume)
         shards = night.assembly.shards
-        _, expected = expect(night, prepared, PROBE_SHARE, float("inf"))
+        _, expected = scoring.estimate_seconds(night, prepared, scoring.PROBE_SHARE, float("inf"))
         if expected is not None:
             say(f"  should take about {duration(expected)}")
             expected = round(time.perf_counter() - start + expected, 3)
         what = f"{prepared['pairs']:,} pairs of {prepared['users']:,} users in {shards} shards"
         with step(what, stage="shards") as counted, _logged(run, counted):
             with contextlib.closing(night), progress("pairs", prepared["pairs"], "pair") as bar:
-                score_shards(night, run, bar)
+                scoring.score_shards(night, run, bar)
         done = run.done.values()
         if not any(shard["rows"] for shard in done):
             raise NothingToDo(
                 f"{s.lake}: no row is left for {date} after the rules: nothing is published"
             )
         unchanged(s, made_of["inputs"])
-        with clock(seconds, "checks"):
+        with scoring.add_seconds(seconds, "checks"):
             found += output_checks.of_output(night.assembly, run, trial=s.limit_users is not None)
     attempt_s = time.perf_counter() - start
     earlier = [shard for shard in done if shard["attempt"] != run.attempts]
-    counts = total(shard["counts"] for shard in done)
+    counts = scoring.sum_counts(shard["counts"] for shard in done)
     wall_s = attempt_s + sum(shard["wall_s"] for shard in earlier)
     manifest = publish.publish(
         run,
@@ -442,7 +234,7 @@ def _score(
             "checks": [finding.as_json() for finding in findings + found],
             "limits": limits(s),
             "counts": counts,
-            "seconds": total([seconds, *(shard["seconds"] for shard in done)]),
+            "seconds": scoring.sum_counts([seconds, *(shard["seconds"] for shard in done)]),
             "engine": {
                 "engine": night.scorer.engine_name,
                 "engine_reason": choice.reason,
@@ -472,10 +264,10 @@ def _logged(run: Run, counted: dict[str, Any]) -> Iterator[None]:
         outcome = "ok"
     finally:
         done = [shard for shard in run.done.values() if shard["attempt"] == run.attempts]
-        for stage, s in total(shard["seconds"] for shard in done).items():
+        for stage, s in scoring.sum_counts(shard["seconds"] for shard in done).items():
             stages.record(stage, outcome, s)
         counted.update(shards=len(done), shards_before=len(run.done) - len(done))
-        counted.update(total(shard["counts"] for shard in done))
+        counted.update(scoring.sum_counts(shard["counts"] for shard in done))
 
 
 def _price(s: Settings, seconds: float, pairs: float) -> float | None:
@@ -489,8 +281,11 @@ def _dry_run(s: ScoreCommand, date: dt.date, path: Path, choice: engines.Choice)
     seconds = Counter()
     with tempfile.TemporaryDirectory(prefix="ccf-dry-run-") as work:
         night, prepared, _ = _night(s, date, path, choice, "dry-run", Path(work), seconds)
-        with contextlib.closing(night), step(f"Scoring real users for about {PROBE_S:.0f} s"):
-            found, expected = expect(night, prepared)
+        with (
+            contextlib.closing(night),
+            step(f"Scoring real users for about {scoring.PROBE_S:.0f} s"),
+        ):
+            found, expected = scoring.estimate_seconds(night, prepared)
     users, pairs, before = prepared["users"], prepared["pairs"], sum(seconds.values())
     rows = [("users", f"{users:,}"), ("pairs to score", f"{pairs:,}"), *prepared_rows(prepared)]
     if found is None or expected is None:

@@ -20,7 +20,7 @@ class Scorer:
 
     engine_name, dtype, dtype_reason = "formula", "float32", "a stand-in"
 
-    def __init__(self, model, catalogue, token_budget):
+    def __init__(self, model, catalogue, token_budget, make_engine):
         pass
 
     def score(self, batch):
@@ -68,10 +68,10 @@ bundle = SimpleNamespace(read=read, load=load, newest=newest)
 
 @contextlib.contextmanager
 def taken():
-    "`ccf_batch.bundle` and `ccf_batch.model` are the stand-ins, for as long as it lasts."
+    "`ccf_batch.bundle` and `ccf_batch.scorer` are the stand-ins, for as long as it lasts."
     import ccf_batch
 
-    parts = {"bundle": bundle, "model": SimpleNamespace(Scorer=Scorer)}
+    parts = {"bundle": bundle, "scorer": SimpleNamespace(Scorer=Scorer, packed_engine=None)}
     before = {name: sys.modules.get(f"ccf_batch.{name}") for name in parts}
     places = [mock.patch.object(ccf_batch, n, part, create=True) for n, part in parts.items()]
     sys.modules.update({f"ccf_batch.{name}": part for name, part in parts.items()})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import stand_in
 
-from ccf_batch import backfill, score
+from ccf_batch import backfill, scoring
 
 STAND_IN = Path(stand_in.__file__)
 
@@ -37,14 +37,14 @@ def dates(ws):
 
 
 def test_each_date_on_its_own_and_a_failing_one_stops_no_other(ws, capsys, monkeypatch):
-    real = score.score_shards
+    real = scoring.score_shards
 
     def fails_on_the_30th(night, run, bar):
         if str(run.final).endswith("2025-06-30"):
             raise ZeroDivisionError("a bug")
         real(night, run, bar)
 
-    monkeypatch.setattr(score, "score_shards", fails_on_the_30th)
+    monkeypatch.setattr(scoring, "score_shards", fails_on_the_30th)
     assert command(ws, "--dates", "2025-06-29..2025-07-01") == 1
     out, err = capsys.readouterr()
     assert dates(ws) == ["2025-06-29", "2025-07-01"]
@@ -102,7 +102,7 @@ def test_ranges_that_are_none(ws, capsys, flags, said):
 
 
 def test_resume_never_starts_over(ws, monkeypatch, capsys):
-    real, left = score.score_shard, [2]
+    real, left = scoring.score_shard, [2]
 
     def dies(*args):
         left[0] -= 1
@@ -110,11 +110,11 @@ def test_resume_never_starts_over(ws, monkeypatch, capsys):
             raise KeyboardInterrupt
         real(*args)
 
-    monkeypatch.setattr(score, "score_shard", dies)
+    monkeypatch.setattr(scoring, "score_shard", dies)
     assert command(ws) == 130
     monkeypatch.undo()
     made = []
-    monkeypatch.setattr(score, "score_shard", lambda *a: (made.append(a[2]), real(*a)))
+    monkeypatch.setattr(scoring, "score_shard", lambda *a: (made.append(a[2]), real(*a)))
     assert command(ws, "--resume", "never") == 0
     assert len(made) == len(manifest(ws)["shards"]) > 2
     assert manifest(ws)["attempts"] == 1

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import stand_in
 
-from ccf_batch import checks, console, ingest, output_checks, runs, score
+from ccf_batch import checks, console, ingest, output_checks, runs, scoring
 from ccf_batch.assemble import Assembly
 from ccf_batch.database import connect
 from ccf_batch.ranked import SCHEMA_VERSION, date_before, row_schema
@@ -516,13 +516,13 @@ def manifest(ws, date=NIGHT):
 
 def counting(monkeypatch):
     "Counts what is scored."
-    real, calls = score.score_shard, []
+    real, calls = scoring.score_shard, []
 
     def shard(night, run, number, columns, bar):
         calls.append(number)
         real(night, run, number, columns, bar)
 
-    monkeypatch.setattr(score, "score_shard", shard)
+    monkeypatch.setattr(scoring, "score_shard", shard)
     return calls
 
 
@@ -609,14 +609,14 @@ def test_a_run_stopped_by_its_output_is_published_from_its_shards(ws, capsys, mo
 
 
 def test_what_nobody_may_move_can_still_be_published(ws, capsys, monkeypatch):
-    real = score.Night.ranked
+    real = scoring.Night.rank_batch
 
     def backwards(self, *args):
         rows = real(self, *args)
         place = rows.schema.get_field_index("rank")
         return rows.set_column(place, "rank", pa.array(rows["rank"].to_numpy() + 1, pa.int32()))
 
-    monkeypatch.setattr(score.Night, "ranked", backwards)
+    monkeypatch.setattr(scoring.Night, "rank_batch", backwards)
     calls = counting(monkeypatch)
     assert command(ws) == 4
     err = capsys.readouterr().err
@@ -630,7 +630,7 @@ def test_what_nobody_may_move_can_still_be_published(ws, capsys, monkeypatch):
 def test_a_shift_stops_one_date_and_leaves_the_others(ws, capsys, monkeypatch):
     monkeypatch.setattr(output_checks, "LEAST", 100)
     first, last = NIGHT - dt.timedelta(days=2), NIGHT
-    real = score.score_shards
+    real = scoring.score_shards
 
     def night(n, run, bar):
         if n.assembly.date == NIGHT - dt.timedelta(days=1):
@@ -641,7 +641,7 @@ def test_a_shift_stops_one_date_and_leaves_the_others(ws, capsys, monkeypatch):
         scored.margin /= 10
         return scored
 
-    monkeypatch.setattr(score, "score_shards", night)
+    monkeypatch.setattr(scoring, "score_shards", night)
     assert command(ws, "--dates", f"{first}..{last}") == 4
     out, err = capsys.readouterr()
     assert "(checks.max_shift): against 2026-06-29" in out + err

@@ -247,7 +247,7 @@ score.shard_users = 4
 class Scorer(stand_in.Scorer):
     "A margin that depends on ids alone: rows of the catalogue move when items are added."
 
-    def __init__(self, model, catalogue, token_budget):
+    def __init__(self, model, catalogue, token_budget, make_engine):
         self.item = np.array([stand_in.hash_of(i) for i in catalogue.item_id.to_pylist()])
 
     def score(self, batch):

@@ -30,6 +30,7 @@ from ccf_batch import (
     rivals,
     runs,
     score,
+    scoring,
     settings,
     stages,
     train,
@@ -148,7 +149,7 @@ def test_how_it_ended(ws, monkeypatch, raises, code, outcome, says):
     def fail(*_):
         raise raises
 
-    monkeypatch.setattr(score, "score_shards", fail)
+    monkeypatch.setattr(scoring, "score_shards", fail)
     if code == 1:
         with pytest.raises(type(raises)):
             command(ws)
@@ -185,14 +186,14 @@ def test_sigterm_among_the_shards(ws):
 
 
 def test_each_date_says_its_own(ws, monkeypatch):
-    real = score.score_shards
+    real = scoring.score_shards
 
     def fails_on_the_30th(night, run, bar):
         if str(run.final).endswith("2025-06-30"):
             raise KeyError(user(ws))
         real(night, run, bar)
 
-    monkeypatch.setattr(score, "score_shards", fails_on_the_30th)
+    monkeypatch.setattr(scoring, "score_shards", fails_on_the_30th)
     assert command(ws, "--dates", f"2025-06-29..{NIGHT}") == 1
     start, *found, end = lines(ws)
     assert "date" not in start and "date" not in end and end["exit_code"] == 1

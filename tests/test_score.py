@@ -21,8 +21,7 @@ import pytest
 import stand_in as stand_in_bundle
 import torch
 
-import ccf_batch
-from ccf_batch import publish, score, summary
+from ccf_batch import publish, score, scoring, summary
 from ccf_batch.batch import Batch, Catalogue
 from ccf_batch.console import InputError, progress
 from ccf_batch.ranked import date_folder, row_schema
@@ -113,7 +112,7 @@ def night(assembly, fail=None, s=None):
     ids = pa.array(np.arange(ITEMS))
     nothing = np.zeros(ITEMS)
     catalogue = Catalogue(ids, ids.cast(pa.string()), ids, nothing == 0, nothing)
-    return score.Night(settings, None, assembly, catalogue, make, "b1", "r1")
+    return scoring.Night(settings, None, assembly, catalogue, make, "b1", "r1")
 
 
 def go(root, assembly, fail=None):
@@ -121,15 +120,14 @@ def go(root, assembly, fail=None):
     with locked(root, DAY), progress("pairs", None) as bar:
         n = night(assembly, fail)
         run = Run(root, DAY, fp, {})
-        score.score_shards(n, run, bar)
+        scoring.score_shards(n, run, bar)
         assert bar.n == assembly.users * CANDIDATES
         return publish.publish(run, assembly.shards, {}), n
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ccf_batch.rules", SimpleNamespace(rank=rank))
-    monkeypatch.setattr(ccf_batch, "rules", sys.modules["ccf_batch.rules"], raising=False)
+    monkeypatch.setattr(scoring, "rules", SimpleNamespace(rank=rank))
 
 
 def content(root):
@@ -163,7 +161,7 @@ def test_rows_are_sorted_whole_and_counted(tmp_path, stand_in):
 
 def test_dying_in_any_shard_changes_no_byte(tmp_path, stand_in, monkeypatch):
     go(tmp_path / "whole", Assembly(450))
-    real = score.score_shard
+    real = scoring.score_shard
     for dies_at in range(5):
         root = tmp_path / str(dies_at)
 
@@ -172,11 +170,11 @@ def test_dying_in_any_shard_changes_no_byte(tmp_path, stand_in, monkeypatch):
                 raise KeyboardInterrupt
             real(night, run, number, columns, bar)
 
-        monkeypatch.setattr(score, "score_shard", shard)
+        monkeypatch.setattr(scoring, "score_shard", shard)
         with pytest.raises(KeyboardInterrupt):
             go(root, Assembly(450))
         assert content(root) == {}
-        monkeypatch.setattr(score, "score_shard", real)
+        monkeypatch.setattr(scoring, "score_shard", real)
         manifest, _ = go(root, Assembly(450))
         assert content(root) == content(tmp_path / "whole")
         assert manifest["attempts"] == 2
@@ -201,7 +199,7 @@ def test_what_is_expected_comes_from_real_users(stand_in):
         return real(self, batch)
 
     n.scorer.score = slow.__get__(n.scorer)
-    found, seconds = score.expect(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
+    found, seconds = scoring.estimate_seconds(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
     assert found.work.pairs == CANDIDATES * found.work.users and found.blocks > 8
     # all that the scorer does, and what rules and a busy machine add
     calls = 20 * (2e-3 + 2e-5 * 100 * CANDIDATES)
@@ -213,18 +211,21 @@ def test_what_is_expected_comes_from_real_users(stand_in):
 
 def test_a_run_spends_a_share_of_itself_on_what_to_expect(stand_in):
     few = {"users": 10, "pairs": 10 * CANDIDATES}
-    assert score.expect(night(Assembly(10)), few, share=0.0, least_s=0.0) == (None, None)
+    assert scoring.estimate_seconds(night(Assembly(10)), few, share=0.0, least_s=0.0) == (
+        None,
+        None,
+    )
     taken, n = [], night(Assembly(2000))
     real = n.scorer.score
     n.scorer.score = lambda batch: taken.append(len(batch)) or time.sleep(0.01) or real(batch)
     many = {"users": 10**6, "pairs": 10**6 * CANDIDATES}
-    score.expect(n, many, share=1e-5, least_s=0.0)  # of 10⁶ users at 10 ms: 0.1 s
+    scoring.estimate_seconds(n, many, share=1e-5, least_s=0.0)  # of 10⁶ users at 10 ms: 0.1 s
     assert 3 <= len(taken) < 40
 
 
 def test_running_out_of_memory_before_the_first_shard(stand_in, capsys):
     n = night(Assembly(2000), fail=score.ScoreCommand().score.token_budget // 2)
-    found, _ = score.expect(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
+    found, _ = scoring.estimate_seconds(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
     assert found is not None and capsys.readouterr().out.count("out of memory") == 1
 
 
@@ -234,8 +235,7 @@ sys.path.insert(0, {tests!r})
 import test_score as t
 from types import SimpleNamespace
 from pathlib import Path
-import ccf_batch
-ccf_batch.rules = sys.modules["ccf_batch.rules"] = SimpleNamespace(rank=t.rank)
+t.scoring.rules = SimpleNamespace(rank=t.rank)
 t.go(Path(sys.argv[1]), t.Assembly(int(sys.argv[2]), per_shard=20_000))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -457,7 +457,7 @@ def test_what_the_machine_lacks(ws, capsys, monkeypatch, error, said):
     def fail(*args, **kw):
         raise error
 
-    monkeypatch.setattr(score, "score_shards", fail)
+    monkeypatch.setattr(scoring, "score_shards", fail)
     assert command(ws) == 2
     assert said in capsys.readouterr().err
     with pytest.raises(ChildProcessError):  # what is no lack keeps its traceback
@@ -466,13 +466,13 @@ def test_what_the_machine_lacks(ws, capsys, monkeypatch, error, said):
 
 
 def test_a_lake_that_changes_meanwhile(ws, capsys, monkeypatch):
-    real = score.score_shards
+    real = scoring.score_shards
 
     def meanwhile(*args):
         real(*args)
         (ws / "lake/items/items.parquet").touch()
 
-    monkeypatch.setattr(score, "score_shards", meanwhile)
+    monkeypatch.setattr(scoring, "score_shards", meanwhile)
     assert command(ws) == 2
     assert "was changed while" in capsys.readouterr().err
     assert not list(ws.glob("ranked/date=*"))

@@ -19,7 +19,7 @@ import pytest
 import stand_in
 from tiny import CONFIG, write_workspace
 
-from ccf_batch import assemble, console, ingest, publish, runs, score, settings, train
+from ccf_batch import assemble, console, ingest, publish, runs, scoring, settings, train
 from ccf_batch.run import PATIENCE_S, locked
 
 DATE, OTHER = "2026-03-02", "2026-03-01"
@@ -328,14 +328,14 @@ def test_a_clock_that_stands_still_or_goes_back(ws, after, monkeypatch):
 def meanwhile(ws, monkeypatch, *flags):
     "While a run is among its shards, another process does what `flags` say; its exit code and last words."
     argv = [sys.executable, stand_in.__file__, "--config", str(ws / "ccf.toml"), *flags]
-    real, other = score.score_shard, []
+    real, other = scoring.score_shard, []
 
     def shard(night, run, number, *rest):
         real(night, run, number, *rest)
         if number == 1:
             other.append(subprocess.run(argv, capture_output=True, text=True))
 
-    monkeypatch.setattr(score, "score_shard", shard)
+    monkeypatch.setattr(scoring, "score_shard", shard)
     assert command(ws, *NEW) == 0
     (done,) = other
     return done.returncode, done.stderr.strip().rpartition("\n")[2]
