@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import signal
@@ -15,83 +14,27 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__, stages
+from ccf_batch.errors import (
+    OUTCOMES,
+    CheckFailed,
+    Failed,
+    InputError,
+    NothingToDo,
+    Terminated,
+    lack,
+)
 from .memory import keep_freed
 from .settings import Settings, SettingsError, load
 
 # %% auto #0
-__all__ = ['interruptible', 'OUTCOMES', 'CELL', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'lack',
-           'stopped', 'exit_code', 'logged', 'tame', 'say', 'step', 'progress', 'table', 'main']
+__all__ = ['interruptible', 'CELL', 'stopped', 'exit_code', 'logged', 'tame', 'say', 'step', 'progress', 'table', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
-class InputError(ValueError):
-    "Bad input: the message names the file, the row or field, and the fix. Exit code 2."
-
-    def __init__(
-        self,
-        message: str,
-        logged: str | None = None,  # The same without the ids of users, where `message` has any
-    ):
-        super().__init__(message)
-        self.logged = logged
-
-
-class NothingToDo(Exception):
-    "There is nothing to work on, and that is no mistake of ours. Exit code 3."
-
-
-class CheckFailed(Exception):
-    "A check found what the settings do not allow: the message holds the numbers. Exit code 4."
-
-    def __init__(
-        self,
-        message: str,
-        findings: Sequence[Mapping[str, Any]] = (),  # As `checks.Finding.as_json` has them
-    ):
-        super().__init__(message)
-        self.findings = findings
-
-
-class Failed(Exception):
-    "Several things were tried, each has said what went wrong with it, and the worst one's `code` counts."
-
-    def __init__(self, message: str, code: int):
-        super().__init__(message)
-        self.code = code
-
-
-class Terminated(BaseException):
-    "SIGTERM, as an exception. Exit code 143."
-
-
-_LACKS = {
-    errno.ENOSPC: "the disk is full: make room",
-    errno.EDQUOT: "the disk quota is used up: make room",
-    errno.EROFS: "the file system is read-only: make it writable, or name another folder in [paths]",
-    errno.EACCES: "this user may not do that: give the right, or name another folder in [paths]",
-    errno.EPERM: "this user may not do that: give the right, or name another folder in [paths]",
-    errno.EIO: "the disk fails: look into the system's log, and put it on another one",
-}
-
-
-def lack(e: BaseException) -> str | None:
-    "What the machine lacks, with the file; None where something else is wrong."
-    text = str(e).strip().partition("\n")[0]
-    if isinstance(e, OSError) and e.errno is not None:
-        number = e.errno if e.errno in _LACKS else None
-    else:  # DuckDB and safetensors only pass on the words
-        number = next((n for n in _LACKS if os.strerror(n) in str(e)), None)
-    if number is None:
-        return None
-    file = e.filename if isinstance(e, OSError) else None
-    said = f"{_LACKS[number]}, then run the same command again"
-    return f"{os.fsdecode(file)}: {said}" if file else f"{said} ({text})"
-
-
 _asked: list[int] = []  # signals that have asked the command to stop
 interruptible: weakref.WeakSet[Any] = weakref.WeakSet()  # connections; DuckDB's own threads go on
 
@@ -113,17 +56,6 @@ def exit_code(
         return 143 if _asked[0] == signal.SIGTERM else 130
     other = 2 if isinstance(e, Exception) and lack(e) else 1
     return next((code for kind, code in known.items() if isinstance(e, kind)), other)
-
-
-OUTCOMES = {
-    0: "ok",
-    1: "bug",
-    2: "bad input",
-    3: "nothing to do",
-    4: "check failed",
-    130: "interrupted",
-    143: "terminated",
-}
 
 # %% ../nbs/api/01_console.ipynb #5b4030b8
 def logged(
