@@ -50,8 +50,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ccf_batch.console import keep_freed
 from ccf_batch.experiment import machine
-from ccf_batch.memory import keep_freed
 from ccf_batch.publish import versions
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch

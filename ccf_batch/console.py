@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,11 +30,12 @@ from ccf_batch.errors import (
     Terminated,
     lack,
 )
-from .memory import keep_freed
-from .settings import Settings, SettingsError, load
+from .settings import Flags, Settings, SettingsError
+from .settings_file import load
 
 # %% auto #0
-__all__ = ['interruptible', 'CELL', 'stopped', 'exit_code', 'logged', 'tame', 'say', 'step', 'progress', 'table', 'main']
+__all__ = ['interruptible', 'CELL', 'TRIM_THRESHOLD', 'TOP_PAD', 'MMAP_MAX', 'stopped', 'exit_code', 'logged', 'tame', 'say',
+           'step', 'progress', 'table', 'keep_freed', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
 _asked: list[int] = []  # signals that have asked the command to stop
@@ -182,6 +185,27 @@ def table(
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(out)
 
+# %% ../nbs/api/01_console.ipynb #ce628a0d
+# of malloc.h
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
+
+
+def keep_freed() -> bool:  # Whether this system's allocator was told
+    "Keep memory that this process frees; to be called before torch makes its first tensor."
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: large pages for large arrays
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return False
+    told = (
+        mallopt(MMAP_MAX, 0),  # large arrays lie on the heap
+        mallopt(TRIM_THRESHOLD, 2**31 - 1),  # whose end is not given back
+        mallopt(TOP_PAD, 64 << 20),  # and which grows in steps of 64 MiB
+    )
+    return all(told)
+
 # %% ../nbs/api/01_console.ipynb #f2bd0afc
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
@@ -213,7 +237,9 @@ def _stoppable() -> Iterator[None]:
 
 
 def main(
-    command: type[Settings],  # The entry point's settings and flags; its docstring is its help
+    command: type[
+        Flags
+    ],  # The command's flags, a subclass of `Settings` where it has a settings file
     run: Callable[[Any], Any],  # What it does with them
     prog: str,  # As typed: `python -m ccf_batch.score`
     missing_ok: bool = False,  # Whether it may run without a settings file
@@ -224,9 +250,11 @@ def main(
     keep_freed()
     try:
         with _stoppable():
-            config, flags = _config_flag(flags)
+            config = "ccf.toml"
+            if issubclass(command, Settings):
+                config, flags = _config_flag(flags)
             settings = load(command, config, flags, missing_ok=missing_ok, prog=prog)
-            with _logged(settings, prog.rpartition(".")[2]):
+            with _logged(settings, re.split("[. ]", prog)[-1]):
                 run(settings)
     except SettingsError as e:
         _complain(f"{prog}: {e}".replace("\n", "\n  "))
@@ -250,11 +278,10 @@ def main(
 
 
 @contextlib.contextmanager
-def _logged(settings: Settings, command: str) -> Iterator[None]:
-    "The command's first and last line in `operation.log`."
-    file = settings.operation.log
+def _logged(settings: Flags, command: str) -> Iterator[None]:
+    "The command's first and last line in its log file."
     start = time.perf_counter()
-    with stages.to_file(file and settings.workspace / file), stages.about(command=command):
+    with stages.to_file(settings.log_file), stages.about(command=command):
         stages.record("start", version=__version__)
         code, error = 0, None
         try:

@@ -19,12 +19,13 @@ from pydantic import Field, ValidationError
 
 from . import disk, publish
 from .console import InputError, say, table
-from .memory import keep_freed
-from .settings import Group, Settings, SettingsError, explain, load, load_file
+from .console import keep_freed
+from .settings import Group, Settings, SettingsError
+from .settings_file import explain, load, load_file, merged
 
 # %% auto #0
-__all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'merged', 'settings_of', 'workspace', 'measured', 'differences',
-           'sliced', 'machine', 'show', 'write_results', 'asked', 'run', 'main']
+__all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of', 'workspace', 'measured', 'differences', 'sliced',
+           'machine', 'show', 'write_results', 'asked', 'run', 'main']
 
 # %% ../nbs/api/24_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
@@ -100,16 +101,6 @@ def read_plan(
     if twice := {n for n in names if names.count(n) > 1}:
         raise SettingsError(f"{file}: two methods are called {sorted(twice)[0]!r}")
     return plan
-
-
-def merged(base: dict[str, Any], *over: dict[str, Any]) -> dict[str, Any]:
-    "Trees laid over one another, the later ones on top."
-    out = dict(base)
-    for tree in over:
-        for key, value in tree.items():
-            both = isinstance(value, dict) and isinstance(out.get(key), dict)
-            out[key] = merged(out[key], value) if both else value
-    return out
 
 
 def settings_of(

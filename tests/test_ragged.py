@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ccf_batch.memory import keep_freed
+from ccf_batch.console import keep_freed
 from ccf_batch.prompt import offsets_of
 from ccf_batch.ragged import EndToEnd, Rectangles, Sequences, merged, takes_end_to_end
 
