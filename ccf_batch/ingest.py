@@ -11,6 +11,7 @@ import glob
 import gzip
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from .settings import Settings
 from .tables import CONTRACT, check
 
 # %% auto #0
-__all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run']
+__all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run', 'command']
 
 # %% ../nbs/api/06_ingest.ipynb #fbf1af05
 ABSENT, ABSENT_LIST = "ccf_absent", "ccf_absent_list"  # columns of `source` that are always NULL
@@ -421,6 +422,9 @@ class IngestCommand(Settings):
     there is none.
     """
 
+    examples = ("--source ../shared/data/ml-100k", "--sample")
+    reads = ("paths", "domain", "attributes", "ingest", "train", "score", "operation")
+
     source: Path | None = None
     """Folder of the data set."""
     meta: Path | None = None
@@ -579,5 +583,10 @@ def _report(
 
 # %% ../nbs/api/06_ingest.ipynb #12283dfe
 #| eval: false
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.ingest") -> int:
+    "Run the command line; returns the exit code."
+    return main(IngestCommand, run, prog, missing_ok=True, argv=argv)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(IngestCommand, run, "python -m ccf_batch.ingest", missing_ok=True))
+    raise SystemExit(command())

@@ -12,7 +12,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,11 +42,26 @@ from .summary import duration, peak_mb, prepared_rows, saved_tokens, show_night,
 
 # %% auto #0
 __all__ = ['PROBE_USERS', 'PROBE_SHARE', 'PROBE_LEAST_S', 'PROBE_S', 'BLOCK', 'KEPT', 'ScoreCommand', 'margins', 'clock', 'Night',
-           'total', 'timed', 'score_shard', 'score_shards', 'machine', 'expect', 'run']
+           'total', 'timed', 'score_shard', 'score_shards', 'machine', 'expect', 'run', 'command']
 
 # %% ../nbs/api/20_score.ipynb #6799406f
 class ScoreCommand(Settings):
     "Score every user's candidates for a date, rank them, and publish them in one step."
+
+    examples = ("--date 2026-07-01", "--dates 2026-07-01..2026-07-07 --limit-users 100")
+    reads = (
+        "top_k",
+        "paths",
+        "domain",
+        "attributes",
+        "candidates",
+        "users",
+        "prompt",
+        "score",
+        "rules",
+        "checks",
+        "operation",
+    )
 
     model_config = SettingsConfigDict(cli_shortcuts={"score.engine": "engine"})
 
@@ -517,5 +532,10 @@ def _dry_run(s: ScoreCommand, date: dt.date, path: Path, choice: engines.Choice)
 
 # %% ../nbs/api/20_score.ipynb #b7e2bf68
 #| eval: false
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.score") -> int:
+    "Run the command line; returns the exit code."
+    return main(ScoreCommand, run, prog, argv=argv)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(ScoreCommand, run, "python -m ccf_batch.score"))
+    raise SystemExit(command())

@@ -9,7 +9,6 @@ import argparse
 import copy
 import difflib
 import inspect
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ import tomllib
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_settings import CliSettingsSource
@@ -150,17 +149,24 @@ def _switch(
     return flag if on else off
 
 
-def _as_argparse_reads(flags: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    "Write booleans without their value, and names in quotes."
+class _Prepared(NamedTuple):
+    flags: list[str]  # As argparse reads them
+    names: dict[
+        str, list[str]
+    ]  # Of the fields that take several, whole: argparse does not see them
+
+
+def _prepare(flags: Sequence[str], parser: argparse.ArgumentParser) -> _Prepared:
+    "Write booleans without their value, and take names out, which pydantic-settings would part at commas."
     actions = {name: action for action in parser._actions for name in action.option_strings}
     arguments = any(not action.option_strings for action in parser._actions)
-    todo, out = deque(flags), []
+    todo, out, names = deque(flags), [], {}
     while todo:
         flag = todo.popleft()
         name, equals, value = flag.partition("=")
         action = actions.get(name)
         if flag == "--":
-            return [*out, flag, *todo]
+            return _Prepared([*out, flag, *todo], names)
         if isinstance(action, argparse.BooleanOptionalAction):
             follows = bool(todo) and (
                 _boolean(todo[0]) is not None or not (arguments or todo[0].startswith("-"))
@@ -169,15 +175,15 @@ def _as_argparse_reads(flags: Sequence[str], parser: argparse.ArgumentParser) ->
                 value = todo.popleft()
             out.append(_switch(name, value, action.option_strings) if equals or follows else flag)
         elif action is not None and action.nargs in ("*", "+"):
-            words = [value] if equals else []
+            found = [value] if equals else []
             while todo and not equals and not todo[0].startswith("-"):
-                words.append(todo.popleft())
-            if not words:
+                found.append(todo.popleft())
+            if not found:
                 raise SettingsError(f"{name}: expected at least one argument")
-            out += [name, *(json.dumps(word, ensure_ascii=False) for word in words)]
+            names[action.dest] = names.get(action.dest, []) + found
         else:
             out.append(flag)
-    return out
+    return _Prepared(out, names)
 
 # %% ../nbs/api/00_settings_file.ipynb #fe36ed4d
 class _HelpAll(argparse.Action):
@@ -275,8 +281,9 @@ def _parse_flags(cls: type[Flags], flags: Sequence[str], prog: str) -> dict[str,
     source: CliSettingsSource[Any] = CliSettingsSource(
         cls, cli_prog_name=prog, cli_parse_args=False
     )
+    prepared = _prepare(flags, _parser(source, cls))
     try:
-        return source(args=_as_argparse_reads(flags, _parser(source, cls)))()
+        return source(args=prepared.flags)() | prepared.names
     except FlagError as e:  # a list or a mapping that cannot be taken apart
         raise SettingsError(f"{' '.join(flags)}: {e}") from None
 

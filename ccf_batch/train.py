@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'users_of', 'encoder', 'language_model', 'trainer', 'state_file', 'fitted',
-           'refit', 'refitted', 'checked', 'summary', 'deterministic', 'run']
+           'refit', 'refitted', 'checked', 'summary', 'deterministic', 'run', 'command']
 
 # %% ../nbs/api/17_train.ipynb #047c1676
 if TYPE_CHECKING:
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 # %% ../nbs/api/17_train.ipynb #9c2e86e7
 class TrainSettings(Settings):
     "Train a bundle on what was known at the start of a date."
+
+    examples = ("", "--date 2026-07-01")
+    reads = (
+        "paths",
+        "domain",
+        "attributes",
+        "prompt",
+        "model",
+        "cf",
+        "fusion",
+        "train",
+        "score",
+        "operation",
+    )
 
     date: dt.date | None = None
     """Train on rows before this date (YYYY-MM-DD); unset: the day after the last event."""
@@ -282,5 +296,10 @@ def run(
 
 # %% ../nbs/api/17_train.ipynb #12b0f06f
 #| eval: false
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.train") -> int:
+    "Run the command line; returns the exit code."
+    return main(TrainSettings, run, prog, argv=argv)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(TrainSettings, run, "python -m ccf_batch.train"))
+    raise SystemExit(command())

@@ -199,7 +199,7 @@ def place(tmp_path):
 
 def command(place, *flags):
     fixed = [str(place / "trial.toml"), "--shared", str(place), "--work", str(place / "work")]
-    return experiment.main([*fixed, *flags], backtest.run, "python -m ccf_batch.backtest")
+    return backtest.command([*fixed, *flags])
 
 
 def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeypatch):
