@@ -108,12 +108,12 @@ def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the resul
         return {"rows": rows, "differences": gaps, "months": months}
     return experiment.write_results(command, plan, rows, gaps, months=months)
 
-# %% ../nbs/api/25_backtest.ipynb #3fdf3336
-#| eval: false
+# %% ../nbs/api/25_backtest.ipynb #f03d15b0
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.backtest") -> int:
     "Run the command line; returns the exit code."
     return main(BacktestCommand, run, prog, argv=argv)
 
-
+# %% ../nbs/api/25_backtest.ipynb #3fdf3336
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())

@@ -269,12 +269,12 @@ def _keep(s: Command, stem: str, title: str, notes, shown, results, schema) -> N
     disk.write(file.with_name(f"{file.stem}.html"), page.html(title, notes, shown))
     say(f"written to {file.resolve()}, and as a page with the ending .html")
 
-# %% ../nbs/api/21_evaluate.ipynb #b3bde89e
-#| eval: false
+# %% ../nbs/api/21_evaluate.ipynb #62bf4ac2
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.evaluate") -> int:
     "Run the command line; returns the exit code."
     return main(Command, run, prog, argv=argv)
 
-
+# %% ../nbs/api/21_evaluate.ipynb #b3bde89e
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())

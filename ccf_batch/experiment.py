@@ -408,12 +408,12 @@ def run(command: ExperimentCommand) -> dict[str, Any]:  # The content of the res
         return {"rows": rows, "differences": gaps, "slices": slices}
     return write_results(command, plan, rows, gaps, slices=slices)
 
-# %% ../nbs/api/24_experiment.ipynb #ce6b9a23
-#| eval: false
+# %% ../nbs/api/24_experiment.ipynb #b51525cc
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.experiment") -> int:
     "Run the command line; returns the exit code."
     return main(ExperimentCommand, run, prog, argv=argv)
 
-
+# %% ../nbs/api/24_experiment.ipynb #ce6b9a23
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())

@@ -581,12 +581,12 @@ def _report(
     config = "" if settings.file in (None, Path("ccf.toml")) else f" --config {settings.file}"
     say(f"Next: python -m ccf_batch.train{config}")
 
-# %% ../nbs/api/06_ingest.ipynb #12283dfe
-#| eval: false
+# %% ../nbs/api/06_ingest.ipynb #c188e677
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.ingest") -> int:
     "Run the command line; returns the exit code."
     return main(IngestCommand, run, prog, missing_ok=True, argv=argv)
 
-
+# %% ../nbs/api/06_ingest.ipynb #12283dfe
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())

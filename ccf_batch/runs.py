@@ -346,12 +346,12 @@ def run(s: RunsCommand) -> None:
         else:
             show_list(runs)
 
-# %% ../nbs/api/22_runs.ipynb #952c5e29
-#| eval: false
+# %% ../nbs/api/22_runs.ipynb #3304e3d2
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.runs") -> int:
     "Run the command line; returns the exit code."
     return main(RunsCommand, run, prog, argv=argv)
 
-
+# %% ../nbs/api/22_runs.ipynb #952c5e29
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())

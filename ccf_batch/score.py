@@ -530,12 +530,12 @@ def _dry_run(s: ScoreCommand, date: dt.date, path: Path, choice: engines.Choice)
     rows.append(("would be written to", str(publish.place(s.ranked, date).resolve())))
     table(f"Dry run for {date}: nothing was written", ["", ""], rows)
 
-# %% ../nbs/api/20_score.ipynb #b7e2bf68
-#| eval: false
+# %% ../nbs/api/20_score.ipynb #502dedb9
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.score") -> int:
     "Run the command line; returns the exit code."
     return main(ScoreCommand, run, prog, argv=argv)
 
-
+# %% ../nbs/api/20_score.ipynb #b7e2bf68
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())

@@ -18,7 +18,7 @@ import tomllib
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_settings import CliSettingsSource
@@ -151,9 +151,7 @@ def _switch(
 
 class _Prepared(NamedTuple):
     flags: list[str]  # As argparse reads them
-    names: dict[
-        str, list[str]
-    ]  # Of the fields that take several, whole: argparse does not see them
+    names: dict[str, list[str]]  # By field, whole; argparse does not see them
 
 
 def _prepare(flags: Sequence[str], parser: argparse.ArgumentParser) -> _Prepared:
@@ -320,7 +318,7 @@ def _from_file(file: Path | None, missing_ok: bool) -> dict[str, Any]:
 
 
 def load(
-    cls: type[T] = Settings,  # type: ignore[assignment]  # The tree, or a command
+    cls: type[T] = cast(Any, Settings),  # The tree, or a command
     config: str
     | Path
     | None = "ccf.toml",  # The TOML file; None: defaults, and the workspace is `.`

@@ -294,12 +294,12 @@ def run(
     say(f"Next: python -m ccf_batch.score{config} --date {date}")
     return path
 
-# %% ../nbs/api/17_train.ipynb #12b0f06f
-#| eval: false
+# %% ../nbs/api/17_train.ipynb #3dadfe81
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.train") -> int:
     "Run the command line; returns the exit code."
     return main(TrainSettings, run, prog, argv=argv)
 
-
+# %% ../nbs/api/17_train.ipynb #12b0f06f
+#| eval: false
 if __name__ == "__main__":
     raise SystemExit(command())
