@@ -399,7 +399,7 @@ def _toml(settings: Settings, data: Dataset) -> str:
     )
     return f"""\
 # Settings of ccf_batch for {data.name}.
-# What is not here has its default. `python -m ccf_batch.score --help` lists every key: as a flag,
+# What is not here has its default. `python -m ccf_batch.score --help-all` lists every key: as a flag,
 # history_length under [prompt] is --prompt.history-length. The folder of this file is the workspace.
 
 [domain]
