@@ -203,13 +203,16 @@ def test_booleans(flags, content, overwrite):
     assert (settings.cf.content, settings.overwrite) == (content, overwrite)
 
 
-@given(st.text(min_size=1).filter(lambda text: not text.startswith("-")))
+BOOLEANS = {
+    True: ("1", "true", "t", "yes", "y", "on"),
+    False: ("0", "false", "f", "no", "n", "off"),
+}
+SPELLED = st.sampled_from([*BOOLEANS[True], *BOOLEANS[False], "tru", "2", "None"])
+
+
+@given(st.text().filter(lambda text: text[:1] != "-") | SPELLED | SPELLED.map(str.title))
 def test_a_boolean_is_what_pydantic_says_or_an_error_with_the_flag(text):
-    words = {
-        True: ("1", "true", "t", "yes", "y", "on"),
-        False: ("0", "false", "f", "no", "n", "off"),
-    }
-    known = [value for value, all_of in words.items() if text.lower() in all_of]
+    known = [value for value, all_of in BOOLEANS.items() if text.lower() in all_of]
     try:
         found = [load(Settings, None, ["--cf.history", text]).cf.history]
     except SettingsError as e:
