@@ -50,8 +50,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ccf_batch.console import keep_freed
 from ccf_batch.fingerprint import describe_machine, versions
-from ccf_batch.memory import keep_freed
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch
 BATCH_SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256, 512)}

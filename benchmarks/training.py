@@ -50,7 +50,7 @@ def ready(shared: Path, work: Path, template: str):
     "An untrained model with the examples of the split, as training sees them."
     from ccf_batch import ingest, lab, train
     from ccf_batch.model import untrained
-    from ccf_batch.settings import load
+    from ccf_batch.settings_file import load
 
     config = work / "ccf.toml"
     if not config.exists():

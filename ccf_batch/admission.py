@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from . import tables
-from .console import InputError, say
+from .console import say
+from .errors import InputError
 from .fingerprint import describe_changes, run_id_of
 from .ranked import damage, date_folder, read_manifest
 from .settings import Settings

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .batch import Batch, Catalogue
-from .console import InputError, progress
+from .console import progress
 from .database import arrow, run
+from .errors import InputError
 from .settings import Settings
 
 # %% auto #0

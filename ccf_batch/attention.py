@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .console import InputError
+from .errors import InputError
 from .kernels import EndToEnd, Rectangles, Sequences, merged
 from .prompt import Groups, Suffixes
 from .ragged import offsets_of, spans

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import stages
-from .console import OUTCOMES, Failed, NothingToDo, exit_code, logged, say, stopped, table
+from .console import exit_code, logged, say, stopped, table
+from .errors import OUTCOMES, Failed, NothingToDo
 
 # %% auto #0
 __all__ = ['span', 'each']

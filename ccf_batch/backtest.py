@@ -5,18 +5,19 @@
 # %% ../nbs/api/25_backtest.ipynb #62838052
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from . import experiment
-from .experiment import Method, Plan
+from .console import main
+from .experiment import ExperimentCommand, Method, Plan
 from .schedule import Schedule
 
 # %% auto #0
-__all__ = ['Timed', 'TimedPlan', 'by_month', 'costs', 'run']
+__all__ = ['Timed', 'TimedPlan', 'by_month', 'costs', 'BacktestCommand', 'run', 'command']
 
 # %% ../nbs/api/25_backtest.ipynb #1cc4065d
 class Timed(Method):
@@ -64,21 +65,30 @@ def costs(fits: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 # %% ../nbs/api/25_backtest.ipynb #4d76fd57
-def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the result file
+class BacktestCommand(ExperimentCommand):
+    "Score test rows night by night with the methods of a plan, each refitted by its schedule."
+
+    examples = (
+        "nbs/experiments/time.toml --shared ../shared/data",
+        "PLAN.toml --shared DIR --choose",
+    )
+
+
+def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the result file
     "Carry out a plan. Raises `InputError` and `SettingsError`."
     from ccf_batch.bootstrap import Resampled
     from ccf_batch.lab import with_seed
     from ccf_batch.replay import Replays
 
-    plan = experiment.read_plan(args.plan, TimedPlan)
-    base = experiment.workspace(plan, args.plan, args.shared, args.work)
-    folder = args.work / plan.data.source / "replayed"
+    plan = experiment.read_plan(command.plan, TimedPlan)
+    base = experiment.workspace(plan, command.plan, command.shared, command.work)
+    folder = command.work / plan.data.source / "replayed"
     lab = Replays(base, folder, plan.data.test_from, plan.data.test_until)
-    lab.split = "valid" if args.choose else "test"
+    lab.split = "valid" if command.choose else "test"
     rows: list[dict[str, Any]] = []
     months: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
-    for method, settings, seeds in experiment.asked(plan, base, args):
+    for method, settings, seeds in experiment.asked(plan, base, command):
         lab.schedule = method.schedule
         for row, result in experiment.measured(lab, method, settings, seeds, lab.split, []):
             row |= {"dataset": plan.data.source, "rows": result.quality.rows}
@@ -94,11 +104,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the resul
             results[row["method"], row["seed"]] = result
     gaps = experiment.differences(results, plan.against)
     experiment.show(f"{plan.title}: nights of the {lab.split} rows", rows, gaps)
-    if args.choose:
+    if command.choose:
         return {"rows": rows, "differences": gaps, "months": months}
-    return experiment.write_results(args, plan, rows, gaps, months=months)
+    return experiment.write_results(command, plan, rows, gaps, months=months)
+
+# %% ../nbs/api/25_backtest.ipynb #f03d15b0
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.backtest") -> int:
+    "Run the command line; returns the exit code."
+    return main(BacktestCommand, run, prog, argv=argv)
 
 # %% ../nbs/api/25_backtest.ipynb #3fdf3336
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(experiment.main(run=run, prog="python -m ccf_batch.backtest"))
+    raise SystemExit(command())

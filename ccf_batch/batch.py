@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .console import InputError
+from .errors import InputError
 from .ragged import offsets_of, spans
 from .settings import Attributes
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
 from . import disk, records
-from .console import InputError
+from .errors import InputError
 from .records import Form, to_json
 from .settings import Settings
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import stages
-from .console import CheckFailed, say
+from .console import say
 from .database import arrow
+from .errors import CheckFailed
 from .settings import Settings
 
 # %% auto #0

@@ -6,92 +6,38 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import ctypes
 import functools
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__, stages
-from .memory import keep_freed
-from .settings import Settings, SettingsError, load
+from ccf_batch.errors import (
+    OUTCOMES,
+    CheckFailed,
+    Failed,
+    InputError,
+    NothingToDo,
+    Terminated,
+    lack,
+)
+from .settings import Flags, Settings, SettingsError
+from .settings_file import load
 
 # %% auto #0
-__all__ = ['interruptible', 'OUTCOMES', 'CELL', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'lack',
-           'stopped', 'exit_code', 'logged', 'tame', 'say', 'step', 'progress', 'table', 'main']
+__all__ = ['interruptible', 'CELL', 'TRIM_THRESHOLD', 'TOP_PAD', 'MMAP_MAX', 'stopped', 'exit_code', 'logged', 'tame', 'say',
+           'step', 'progress', 'table', 'keep_freed', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
-class InputError(ValueError):
-    "Bad input: the message names the file, the row or field, and the fix. Exit code 2."
-
-    def __init__(
-        self,
-        message: str,
-        logged: str | None = None,  # The same without the ids of users, where `message` has any
-    ):
-        super().__init__(message)
-        self.logged = logged
-
-
-class NothingToDo(Exception):
-    "There is nothing to work on, and that is no mistake of ours. Exit code 3."
-
-
-class CheckFailed(Exception):
-    "A check found what the settings do not allow: the message holds the numbers. Exit code 4."
-
-    def __init__(
-        self,
-        message: str,
-        findings: Sequence[Mapping[str, Any]] = (),  # As `checks.Finding.as_json` has them
-    ):
-        super().__init__(message)
-        self.findings = findings
-
-
-class Failed(Exception):
-    "Several things were tried, each has said what went wrong with it, and the worst one's `code` counts."
-
-    def __init__(self, message: str, code: int):
-        super().__init__(message)
-        self.code = code
-
-
-class Terminated(BaseException):
-    "SIGTERM, as an exception. Exit code 143."
-
-
-_LACKS = {
-    errno.ENOSPC: "the disk is full: make room",
-    errno.EDQUOT: "the disk quota is used up: make room",
-    errno.EROFS: "the file system is read-only: make it writable, or name another folder in [paths]",
-    errno.EACCES: "this user may not do that: give the right, or name another folder in [paths]",
-    errno.EPERM: "this user may not do that: give the right, or name another folder in [paths]",
-    errno.EIO: "the disk fails: look into the system's log, and put it on another one",
-}
-
-
-def lack(e: BaseException) -> str | None:
-    "What the machine lacks, with the file; None where something else is wrong."
-    text = str(e).strip().partition("\n")[0]
-    if isinstance(e, OSError) and e.errno is not None:
-        number = e.errno if e.errno in _LACKS else None
-    else:  # DuckDB and safetensors only pass on the words
-        number = next((n for n in _LACKS if os.strerror(n) in str(e)), None)
-    if number is None:
-        return None
-    file = e.filename if isinstance(e, OSError) else None
-    said = f"{_LACKS[number]}, then run the same command again"
-    return f"{os.fsdecode(file)}: {said}" if file else f"{said} ({text})"
-
-
 _asked: list[int] = []  # signals that have asked the command to stop
 interruptible: weakref.WeakSet[Any] = weakref.WeakSet()  # connections; DuckDB's own threads go on
 
@@ -113,17 +59,6 @@ def exit_code(
         return 143 if _asked[0] == signal.SIGTERM else 130
     other = 2 if isinstance(e, Exception) and lack(e) else 1
     return next((code for kind, code in known.items() if isinstance(e, kind)), other)
-
-
-OUTCOMES = {
-    0: "ok",
-    1: "bug",
-    2: "bad input",
-    3: "nothing to do",
-    4: "check failed",
-    130: "interrupted",
-    143: "terminated",
-}
 
 # %% ../nbs/api/01_console.ipynb #5b4030b8
 def logged(
@@ -250,6 +185,27 @@ def table(
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(out)
 
+# %% ../nbs/api/01_console.ipynb #ce628a0d
+# of malloc.h
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
+
+
+def keep_freed() -> bool:  # Whether this system's allocator was told
+    "Keep memory that this process frees; to be called before torch makes its first tensor."
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: large pages for large arrays
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return False
+    told = (
+        mallopt(MMAP_MAX, 0),  # large arrays lie on the heap
+        mallopt(TRIM_THRESHOLD, 2**31 - 1),  # whose end is not given back
+        mallopt(TOP_PAD, 64 << 20),  # and which grows in steps of 64 MiB
+    )
+    return all(told)
+
 # %% ../nbs/api/01_console.ipynb #f2bd0afc
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
@@ -281,7 +237,9 @@ def _stoppable() -> Iterator[None]:
 
 
 def main(
-    command: type[Settings],  # The entry point's settings and flags; its docstring is its help
+    command: type[
+        Flags
+    ],  # The command's flags, a subclass of `Settings` where it has a settings file
     run: Callable[[Any], Any],  # What it does with them
     prog: str,  # As typed: `python -m ccf_batch.score`
     missing_ok: bool = False,  # Whether it may run without a settings file
@@ -292,9 +250,11 @@ def main(
     keep_freed()
     try:
         with _stoppable():
-            config, flags = _config_flag(flags)
+            config = "ccf.toml"
+            if issubclass(command, Settings):
+                config, flags = _config_flag(flags)
             settings = load(command, config, flags, missing_ok=missing_ok, prog=prog)
-            with _logged(settings, prog.rpartition(".")[2]):
+            with _logged(settings, re.split("[. ]", prog)[-1]):
                 run(settings)
     except SettingsError as e:
         _complain(f"{prog}: {e}".replace("\n", "\n  "))
@@ -318,11 +278,10 @@ def main(
 
 
 @contextlib.contextmanager
-def _logged(settings: Settings, command: str) -> Iterator[None]:
-    "The command's first and last line in `operation.log`."
-    file = settings.operation.log
+def _logged(settings: Flags, command: str) -> Iterator[None]:
+    "The command's first and last line in its log file."
     start = time.perf_counter()
-    with stages.to_file(file and settings.workspace / file), stages.about(command=command):
+    with stages.to_file(settings.log_file), stages.about(command=command):
         stages.record("start", version=__version__)
         code, error = 0, None
         try:

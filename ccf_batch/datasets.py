@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .console import InputError
+from .errors import InputError
 from .settings import Settings
 
 # %% auto #0

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from .console import InputError
+from .errors import InputError
 
 # %% auto #0
 __all__ = ['Watcher', 'watcher', 'writing', 'rename', 'link', 'unlink', 'remove', 'sync', 'sync_tree', 'make', 'move', 'write',

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .attention import Places, ends_only, layout_of, packed_attention
-from .console import InputError
+from .errors import InputError
 from .kernels import takes_end_to_end, to_device
 from .lm import LM
 from .prompt import Groups, Suffixes

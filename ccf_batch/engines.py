@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .console import InputError
+from .errors import InputError
 from .settings import Settings
 
 # %% auto #0

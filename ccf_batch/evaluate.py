@@ -18,16 +18,20 @@ from pydantic import Field
 
 from . import disk, page
 from .compare import BASES, baseline_margins, measure, sheets
-from .console import InputError, main, say, step
+from .console import main, say, step
+from .errors import InputError
 from .settings import Settings
 from .unseen import add_scores, ask, day_after_last, day_of, trained_on
 
 # %% auto #0
-__all__ = ['SCHEMA', 'LIST_SCHEMA', 'Command', 'run', 'write']
+__all__ = ['SCHEMA', 'LIST_SCHEMA', 'Command', 'run', 'write', 'command']
 
 # %% ../nbs/api/21_evaluate.ipynb #1647aad5
 class Command(Settings):
     "Measure bundles on labelled rows that they have not seen, or with --date what was published for a night."
+
+    examples = ("--since 2026-07-01", "--date 2026-07-01 --days 14")
+    reads = ("paths", "domain", "candidates", "train", "score", "operation")
 
     bundle: list[Path] = Field(default_factory=list)
     """Folder of a bundle to measure; may be given more than once. Unset: the newest."""
@@ -261,7 +265,12 @@ def _keep(s: Command, stem: str, title: str, notes, shown, results, schema) -> N
     disk.write(file.with_name(f"{file.stem}.html"), page.html(title, notes, shown))
     say(f"written to {file.resolve()}, and as a page with the ending .html")
 
+# %% ../nbs/api/21_evaluate.ipynb #62bf4ac2
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.evaluate") -> int:
+    "Run the command line; returns the exit code."
+    return main(Command, run, prog, argv=argv)
+
 # %% ../nbs/api/21_evaluate.ipynb #b3bde89e
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main(Command, run, "python -m ccf_batch.evaluate"))
+    raise SystemExit(command())

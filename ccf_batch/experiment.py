@@ -5,26 +5,26 @@
 # %% ../nbs/api/24_experiment.ipynb #30628cf9
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_settings import CliPositionalArg, CliVariadicArg
 
 from . import disk
-from .console import InputError, say, table
+from .console import main, say, table
+from .errors import InputError
 from .fingerprint import describe_machine, versions
-from .memory import keep_freed
-from .settings import Group, Settings, SettingsError, explain, load, load_file
+from .settings import Flags, Group, Operation, Settings, SettingsError
+from .settings_file import explain, load, load_file, merged
 
 # %% auto #0
-__all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'merged', 'settings_of', 'workspace', 'measured', 'differences',
-           'sliced', 'show', 'write_results', 'asked', 'run', 'main']
+__all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of', 'workspace', 'measured', 'differences', 'sliced',
+           'ExperimentCommand', 'show', 'write_results', 'asked', 'run', 'command']
 
 # %% ../nbs/api/24_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
@@ -102,16 +102,6 @@ def read_plan(
     return plan
 
 
-def merged(base: dict[str, Any], *over: dict[str, Any]) -> dict[str, Any]:
-    "Trees laid over one another, the later ones on top."
-    out = dict(base)
-    for tree in over:
-        for key, value in tree.items():
-            both = isinstance(value, dict) and isinstance(out.get(key), dict)
-            out[key] = merged(out[key], value) if both else value
-    return out
-
-
 def settings_of(
     plan: Plan,
     base: Settings,  # Of the workspace
@@ -151,8 +141,7 @@ def workspace(
         if plan.data.meta:
             given["meta"] = shared / plan.data.meta
         flags = [f"--{name}={path}" for name, path in given.items()]
-        given_to: Any = load(ingest.IngestCommand, str(config), flags, missing_ok=True)
-        ingest.run(given_to)
+        ingest.run(load(ingest.IngestCommand, config, flags, missing_ok=True))
     return load(config=config)
 
 # %% ../nbs/api/24_experiment.ipynb #9c055d00
@@ -262,6 +251,42 @@ def sliced(
             ]
     return found
 
+# %% ../nbs/api/24_experiment.ipynb #7124b47b
+def _cache() -> Path:
+    "The folder of this program in the user's cache."
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "ccf_batch", "experiments")
+
+
+class ExperimentCommand(Flags):
+    "Fit and measure the methods of a plan; what is done already is not done again."
+
+    examples = (
+        "nbs/experiments/main.toml --shared ../shared/data",
+        "PLAN.toml --shared DIR --choose",
+    )
+
+    plan: CliPositionalArg[Path]
+    """TOML file that names data set and methods."""
+    shared: Path
+    """Folder of the data sets."""
+    work: Path = Field(default_factory=_cache)
+    """Where workspaces are made and margins are kept. Unset: a folder in the user's cache."""
+    quick: bool = False
+    """Only methods marked quick, one seed (writes to --out alone)."""
+    only: CliVariadicArg[list[str]] = Field(default_factory=list)
+    """Only these methods, by name (the same)."""
+    choose: bool = False
+    """Validation rows alone; writes nothing."""
+    out: Path | None = None
+    """JSON file that is written. Unset: results/PLAN.json beside the plan."""
+    operation: Operation = Operation()
+
+    @property
+    def log_file(self) -> Path | None:
+        "File to which the command adds a line of JSON a stage."
+        return self.operation.log
+
 # %% ../nbs/api/24_experiment.ipynb #5dc141aa
 def show(title: str, rows: list[dict[str, Any]], gaps: list[dict[str, Any]]) -> None:
     "Print the table, and the differences."
@@ -294,15 +319,15 @@ def show(title: str, rows: list[dict[str, Any]], gaps: list[dict[str, Any]]) -> 
 
 
 def write_results(
-    args: argparse.Namespace,
+    command: ExperimentCommand,
     plan: Plan,
     rows: list[dict[str, Any]],
     gaps: list[dict[str, Any]],
     **more: Any,  # What else the file says
 ) -> dict[str, Any]:  # Its content
     "The result file: rows, differences, the machine, and which methods have touched the test rows. A part of a plan never replaces the whole."
-    out = args.out or args.plan.parent / "results" / f"{args.plan.stem}.json"
-    part = (args.quick or args.only) and not args.out
+    out = command.out or command.plan.parent / "results" / f"{command.plan.stem}.json"
+    part = (command.quick or command.only) and not command.out
     touches = json.loads(out.read_text("utf-8"))["touches"] if out.exists() else {}
     for row in rows:
         keys = touches.setdefault(row["method"], [])
@@ -326,32 +351,34 @@ def write_results(
     say(f"written to {out}")
     return content
 
-
+# %% ../nbs/api/24_experiment.ipynb #d6fbe960
 def asked(
-    plan: Plan, base: Settings, args: argparse.Namespace
+    plan: Plan, base: Settings, command: ExperimentCommand
 ) -> Iterator[tuple[Any, Settings, list[int]]]:  # Method, its settings, its seeds
     "The methods that the command line asks for."
     for method in plan.method:
-        if (method.quick or not args.quick) and (not args.only or method.name in args.only):
+        if (method.quick or not command.quick) and (
+            not command.only or method.name in command.only
+        ):
             seeds = plan.seeds if method.seeds is None else method.seeds
-            seeds = seeds[:1] if args.quick else seeds
-            yield method, settings_of(plan, base, method, args.plan), seeds
+            seeds = seeds[:1] if command.quick else seeds
+            yield method, settings_of(plan, base, method, command.plan), seeds
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the result file
+def run(command: ExperimentCommand) -> dict[str, Any]:  # The content of the result file
     "Carry out a plan. Raises `InputError` and `SettingsError`."
     from ccf_batch.lab import Lab, with_seed
 
-    plan = read_plan(args.plan)
-    base = workspace(plan, args.plan, args.shared, args.work)
-    folder = args.work / plan.data.source / "said"
+    plan = read_plan(command.plan)
+    base = workspace(plan, command.plan, command.shared, command.work)
+    folder = command.work / plan.data.source / "said"
     rows: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
     lab = Lab(base, folder, plan.data.test_from, plan.data.test_until)
-    split = "valid" if args.choose else "test"
+    split = "valid" if command.choose else "test"
     used: dict[str, Settings] = {}
     margins: dict[str, list[np.ndarray]] = {}
-    for method, settings, seeds in asked(plan, base, args):
+    for method, settings, seeds in asked(plan, base, command):
         used[method.name] = with_seed(settings, seeds[0])
         said = margins.setdefault(method.name, [])
         for row, result in measured(lab, method, settings, seeds, split, said):
@@ -360,49 +387,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:  # The content of the resul
     gaps = differences(results, plan.against)
     where = [name for name in plan.where if name in used]
     slices = sliced(lab, used, margins, where, plan.against, split)
-    title = f"{plan.title}: {'validation' if args.choose else 'test'} rows"
+    title = f"{plan.title}: {'validation' if command.choose else 'test'} rows"
     show(title, rows, gaps)
-    if args.choose:
+    if command.choose:
         return {"rows": rows, "differences": gaps, "slices": slices}
-    return write_results(args, plan, rows, gaps, slices=slices)
+    return write_results(command, plan, rows, gaps, slices=slices)
 
-
-def main(
-    argv: Sequence[str] | None = None,
-    run: Callable[[argparse.Namespace], Any] = run,
-    prog: str = "python -m ccf_batch.experiment",
-) -> int:  # Exit code
-    "The command line."
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Fit and measure the methods of a plan; what is done already is not done again.",
-    )
-    parser.add_argument("plan", type=Path, help="TOML file that names data set and methods")
-    parser.add_argument("--shared", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--work", type=Path, default=home / "ccf_batch" / "experiments")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="only methods marked quick, one seed (writes to --out alone)",
-    )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these methods (the same)")
-    parser.add_argument(
-        "--choose", action="store_true", help="validation rows alone; writes nothing"
-    )
-    parser.add_argument("--out", type=Path, help="JSON file (default: results/PLAN.json beside it)")
-    keep_freed()
-    try:
-        run(parser.parse_args(argv))
-    except (InputError, SettingsError) as e:
-        print(f"{parser.prog}: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: stopped; what was finished is kept", file=sys.stderr)
-        return 130
-    return 0
+# %% ../nbs/api/24_experiment.ipynb #b51525cc
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.experiment") -> int:
+    "Run the command line; returns the exit code."
+    return main(ExperimentCommand, run, prog, argv=argv)
 
 # %% ../nbs/api/24_experiment.ipynb #ce6b9a23
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command())

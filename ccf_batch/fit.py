@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from . import disk, metrics
 from .batch import Batch, Catalogue
 from .cf import Encoder, ItemFeatures
-from .console import InputError, progress, say
+from .console import progress, say
 from .engine import packed_margins
+from .errors import InputError
 from .model import ItemSide, Model
 from .prompt import Groups, Prompts, compact
 from .scorer import Scorer

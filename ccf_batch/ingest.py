@@ -11,13 +11,13 @@ import glob
 import gzip
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import disk, sample, trouble
-from .console import InputError, lack, main, say, step, table
-from .database import connect
-from .database import run as sql
+from .console import main, say, step, table
+from .database import connect, run as sql
 from ccf_batch.datasets import (
     Dataset,
     Table,
@@ -28,11 +28,12 @@ from ccf_batch.datasets import (
     is_parquet,
     parquet_schema,
 )
+from .errors import InputError, lack
 from .settings import Settings
 from .tables import CONTRACT, check
 
 # %% auto #0
-__all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run']
+__all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run', 'command']
 
 # %% ../nbs/api/06_ingest.ipynb #fbf1af05
 ABSENT, ABSENT_LIST = "ccf_absent", "ccf_absent_list"  # columns of `source` that are always NULL
@@ -398,7 +399,7 @@ def _toml(settings: Settings, data: Dataset) -> str:
     )
     return f"""\
 # Settings of ccf_batch for {data.name}.
-# What is not here has its default. `python -m ccf_batch.score --help` lists every key: as a flag,
+# What is not here has its default. `python -m ccf_batch.score --help-all` lists every key: as a flag,
 # history_length under [prompt] is --prompt.history-length. The folder of this file is the workspace.
 
 [domain]
@@ -420,6 +421,9 @@ class IngestCommand(Settings):
     read as `[ingest]` in the settings file describes it. A first settings file is written where
     there is none.
     """
+
+    examples = ("--source ../shared/data/ml-100k", "--sample")
+    reads = ("paths", "domain", "attributes", "ingest", "train", "score", "operation")
 
     source: Path | None = None
     """Folder of the data set."""
@@ -577,7 +581,12 @@ def _report(
     config = "" if settings.file in (None, Path("ccf.toml")) else f" --config {settings.file}"
     say(f"Next: python -m ccf_batch.train{config}")
 
+# %% ../nbs/api/06_ingest.ipynb #c188e677
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.ingest") -> int:
+    "Run the command line; returns the exit code."
+    return main(IngestCommand, run, prog, missing_ok=True, argv=argv)
+
 # %% ../nbs/api/06_ingest.ipynb #12283dfe
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main(IngestCommand, run, "python -m ccf_batch.ingest", missing_ok=True))
+    raise SystemExit(command())

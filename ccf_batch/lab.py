@@ -21,8 +21,9 @@ from .assemble import Assembly
 from .batch import Batch, Catalogue
 from .cf import Encoder
 from .code_key import Sources, code_key, cut, installed
-from .console import InputError, step
+from .console import step
 from .database import connect
+from .errors import InputError
 from .settings import Settings
 
 # %% auto #0

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .console import InputError
+from .errors import InputError
 from .prompt import TextTokenizer, answer_ids, resolve_template, wording
 from .settings import Settings
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from . import disk
-from .console import CheckFailed, InputError, exit_code
+from .console import exit_code
+from .errors import CheckFailed, InputError
 from .ranked import date_before
 from .settings import Settings
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .console import InputError
+from .errors import InputError
 from .ragged import offsets_of, spans
 from .settings import Settings
 

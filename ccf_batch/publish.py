@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import disk, stages
-from .console import InputError
+from .errors import InputError
 from .ranked import SCHEMA_VERSION, date_of, row_schema
 from .records import to_json
 from .run import Run, locked

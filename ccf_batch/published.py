@@ -15,7 +15,7 @@ import numpy as np
 
 from . import lists
 from .bootstrap import RESAMPLES, mean_draws, percentiles
-from .console import InputError, NothingToDo
+from .errors import InputError, NothingToDo
 from .page import Sheet, show
 from .ranked import damage, date_folder, read_manifest
 from .settings import Settings

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .console import InputError
 from .database import connect, run
 from .datasets import Text, column_names, delimiter, is_parquet, parquet_schema
+from .errors import InputError
 
 # %% auto #0
 __all__ = ['NEEDED', 'named', 'Scores', 'read']

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,8 @@ from pydantic_settings import CliPositionalArg
 
 from . import disk, publish, records
 from .checks import number
-from .console import CheckFailed, InputError, NothingToDo, main, say, table
+from .console import main, say, table
+from .errors import CheckFailed, InputError, NothingToDo
 from .fingerprint import run_id_of
 from .ranked import date_folder, date_of, read_manifest
 from .run import FINGERPRINT, locked, replaced_folder
@@ -26,7 +27,7 @@ from .summary import duration
 
 # %% auto #0
 __all__ = ['Found', 'found', 'show_list', 'pick', 'show', 'faults', 'verify', 'age', 'prune', 'prune_served', 'RunsCommand',
-           'run']
+           'run', 'command']
 
 # %% ../nbs/api/22_runs.ipynb #f2116065
 @dataclass(frozen=True)
@@ -305,10 +306,10 @@ def prune_served(s: Settings, older_than: float, dry_run: bool = False) -> list[
 
 # %% ../nbs/api/22_runs.ipynb #4d7b158a
 class RunsCommand(Settings):
-    """List runs; show one, verify a published date, or remove old ones.
+    "List runs; show one, verify a published date, or remove old ones."
 
-    runs · runs show 2026-07-01 · runs verify 2026-07-01 · runs prune --older-than 14d
-    """
+    examples = ("", "show 2026-07-01", "verify 2026-07-01", "prune --older-than 14d")
+    reads = ("paths", "operation")
 
     action: CliPositionalArg[Literal["list", "show", "verify", "prune"]] = "list"
     """What to do."""
@@ -351,7 +352,12 @@ def run(s: RunsCommand) -> None:
         else:
             show_list(runs)
 
+# %% ../nbs/api/22_runs.ipynb #3304e3d2
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.runs") -> int:
+    "Run the command line; returns the exit code."
+    return main(RunsCommand, run, prog, argv=argv)
+
 # %% ../nbs/api/22_runs.ipynb #952c5e29
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main(RunsCommand, run, "python -m ccf_batch.runs"))
+    raise SystemExit(command())

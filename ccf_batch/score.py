@@ -10,7 +10,7 @@ import datetime as dt
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -33,8 +33,9 @@ from ccf_batch import (
     trouble,
 )
 from .admission import already_published, check_bundle, unchanged
-from .console import InputError, NothingToDo, main, progress, say, step, table
+from .console import main, progress, say, step, table
 from .database import connect
+from .errors import InputError, NothingToDo
 from .fingerprint import run_id_of
 from .ranked import date_folder
 from .run import PATIENCE_S, Run, fingerprint_run, limits, locked, scratch
@@ -43,11 +44,26 @@ from .settings import Settings
 from .summary import duration, peak_mb, prepared_rows, saved_tokens, show_night, show_top
 
 # %% auto #0
-__all__ = ['FAILURE_NOTE', 'ScoreCommand', 'run']
+__all__ = ['FAILURE_NOTE', 'ScoreCommand', 'run', 'command']
 
 # %% ../nbs/api/20_score.ipynb #6799406f
 class ScoreCommand(Settings):
     "Score every user's candidates for a date, rank them, and publish them in one step."
+
+    examples = ("--date 2026-07-01", "--dates 2026-07-01..2026-07-07 --limit-users 100")
+    reads = (
+        "top_k",
+        "paths",
+        "domain",
+        "attributes",
+        "candidates",
+        "users",
+        "prompt",
+        "score",
+        "rules",
+        "checks",
+        "operation",
+    )
 
     model_config = SettingsConfigDict(cli_shortcuts={"score.engine": "engine"})
 
@@ -306,7 +322,12 @@ def _dry_run(s: ScoreCommand, date: dt.date, path: Path, choice: engines.Choice)
     rows.append(("would be written to", str(date_folder(s.ranked, date).resolve())))
     table(f"Dry run for {date}: nothing was written", ["", ""], rows)
 
+# %% ../nbs/api/20_score.ipynb #502dedb9
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.score") -> int:
+    "Run the command line; returns the exit code."
+    return main(ScoreCommand, run, prog, argv=argv)
+
 # %% ../nbs/api/20_score.ipynb #b7e2bf68
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main(ScoreCommand, run, "python -m ccf_batch.score"))
+    raise SystemExit(command())

@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from . import cost, publish, rules
-from .console import InputError, say
+from .console import say
+from .errors import InputError
 from .ranked import row_schema
 from .run import Run
 

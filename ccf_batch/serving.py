@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from . import disk
-from .console import InputError
+from .errors import InputError
 from .lm import LM
 
 # %% auto #0

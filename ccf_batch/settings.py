@@ -5,25 +5,18 @@
 # %% ../nbs/api/00_settings.ipynb #e57b9035
 from __future__ import annotations
 
-import argparse
 import datetime as dt
-import difflib
-import os
 import re
-import tomllib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as FlagError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # %% auto #0
 __all__ = ['MOST', 'usable', 'Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf',
-           'Fusion', 'Train', 'Score', 'Rules', 'Checks', 'Operation', 'Settings', 'SettingsError', 'explain',
-           'load_file', 'load']
+           'Fusion', 'Train', 'Score', 'Rules', 'Checks', 'Operation', 'SettingsError', 'Flags', 'Settings']
 
 # %% ../nbs/api/00_settings.ipynb #772a2eeb
 MOST = 2**31 - 1  # of any whole number
@@ -322,9 +315,13 @@ class Operation(Group):
             raise ValueError("must end in .prom; a node exporter reads no other file")
         return metrics
 
-# %% ../nbs/api/00_settings.ipynb #1de7c194
-class Settings(BaseSettings):
-    "Everything that `ccf.toml` may say."
+# %% ../nbs/api/00_settings.ipynb #83e7cdaf
+class SettingsError(ValueError):
+    "One or more mistakes in the settings; `str()` is a line a mistake."
+
+
+class Flags(BaseSettings):
+    "A command: each field is a flag, its docstring the help; unknown flags are errors."
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -334,7 +331,25 @@ class Settings(BaseSettings):
         cli_hide_none_type=True,
         cli_avoid_json=True,
     )
+    examples: ClassVar[tuple[str, ...]] = ()  # What is typed after the command's name, for `--help`
+    reads: ClassVar[
+        tuple[str, ...]
+    ] = ()  # Keys of `Settings` that it reads; none named: all it has
     _usable = field_validator("*")(usable)
+
+    @property
+    def log_file(self) -> Path | None:
+        "File to which a command adds a line of JSON a stage; None where it has no such flag."
+        return None
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls, init_settings, **_):
+        "Take values from the call alone, never from environment variables."
+        return (init_settings,)
+
+# %% ../nbs/api/00_settings.ipynb #1de7c194
+class Settings(Flags):
+    "Everything that `ccf.toml` may say."
 
     top_k: int = Field(default=20, ge=1)
     """Rows published a user."""
@@ -373,6 +388,11 @@ class Settings(BaseSettings):
         return self._workspace / self.paths.ranked
 
     @property
+    def log_file(self) -> Path | None:
+        "File to which a command adds a line of JSON a stage."
+        return self.operation.log and self._workspace / self.operation.log
+
+    @property
     def file(self) -> Path | None:
         "The settings file that was asked for, whether it is there or not."
         return self._file
@@ -406,183 +426,3 @@ class Settings(BaseSettings):
     def saved(self) -> dict[str, Any]:
         "What is made depends on this: the tree, without `operation` and a command's own flags, as JSON values."
         return self.model_dump(mode="json", include=set(Settings.model_fields) - {"operation"})
-
-    @classmethod
-    def settings_customise_sources(cls, settings_cls, init_settings, **_):
-        "Nothing comes from environment variables: a night depends on its file and its flags alone."
-        return (init_settings,)
-
-# %% ../nbs/api/00_settings.ipynb #a311c316
-class SettingsError(ValueError):
-    "One or more mistakes in the settings; `str()` is a line a mistake."
-
-
-def _known_keys(cls: type[BaseModel], path: tuple) -> list[str]:
-    "Names of the fields of the group that `path` leads to."
-    for part in path:
-        field = cls.model_fields.get(part)
-        if field is None or not isinstance(field.annotation, type):
-            return []
-        if not issubclass(field.annotation, BaseModel):
-            return []
-        cls = field.annotation
-    return list(cls.model_fields)
-
-
-def _in(tree: dict, path: tuple) -> bool:
-    "Does the TOML tree hold a value at `path`?"
-    for part in path:
-        if not isinstance(tree, dict) or part not in tree:
-            return False
-        tree = tree[part]
-    return True
-
-
-def _flag(path: tuple) -> str:
-    return "--" + ".".join(str(p) for p in path).replace("_", "-")
-
-
-def explain(
-    error: ValidationError,  # What pydantic found
-    cls: type[BaseModel],  # The settings class it was validating
-    file: Path | None,  # The TOML file that was read
-    in_file: dict,  # Its content
-    flags: list[str],  # The command line
-) -> str:  # One line a mistake
-    "Pydantic's findings as lines that name the file or flag, the key, the value and what is allowed."
-    lines = []
-    for e in error.errors(include_url=False):
-        path = tuple(p for p in e["loc"] if isinstance(p, str))
-        if e["type"] != "extra_forbidden":
-            path = tuple(p for p in path if not p.startswith(("function-", "literal[")))
-        by_flag = any(f == _flag(path) or f.startswith(_flag(path) + "=") for f in flags)
-        key = ".".join(path)
-        where = _flag(path) if by_flag or not _in(in_file, path[:1]) else f"{file}: {key}"
-        if e["type"] == "extra_forbidden":
-            known = _known_keys(cls, path[:-1])
-            near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-            lines.append(f"{where}: there is no such setting; {hint}")
-        elif e["type"] == "missing":
-            lines.append(f"{_flag(path)} is needed; see --help")
-        else:
-            message = e["msg"].removeprefix("Value error, ")
-            message = message[0].lower() + message[1:]
-            lines.append(f"{where} = {_shown(e['input'])}: {message}")
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _shown(value: Any) -> str:
-    "A value as a message has it."
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more than 4,300 digits
-        return "a number too long to show"
-    return text if len(text) <= 200 else f"{text[:200]}…"
-
-# %% ../nbs/api/00_settings.ipynb #af2a45e9
-def _parse_flags(cls: type[Settings], flags: list[str], prog: str) -> dict[str, Any]:
-    "Flags as a nested dict of the values given; unknown flags get the nearest known one."
-    source: CliSettingsSource[Any] = CliSettingsSource(
-        cls, cli_prog_name=prog, cli_parse_args=False
-    )
-    parser = source.root_parser
-    parser.add_argument(
-        "--config",
-        metavar="PATH",
-        default=argparse.SUPPRESS,
-        help="The settings file; its folder is the workspace. (default: ccf.toml)",
-    )
-
-    def fail(message):
-        unknown = message.partition("unrecognized arguments: ")[2].split()
-        names = [o for a in parser._actions for o in a.option_strings if o.startswith("--")]
-        if unknown:
-            name = unknown[0].partition("=")[0]
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "see --help"
-            message = f"{name}: there is no such flag; {hint}"
-        raise SettingsError(message.removeprefix("argument "))
-
-    parser.error = fail
-    try:
-        return source(args=flags)()
-    except FlagError as e:  # a list or a mapping that cannot be taken apart
-        raise SettingsError(f"{' '.join(flags)}: {e}") from None
-
-
-def load_file(path: Path) -> dict[str, Any]:
-    "The content of a TOML file; raises `SettingsError` with the line of a syntax error."
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(
-            f"{path}: no such file; `python -m ccf_batch.ingest` writes a first one, "
-            "or name yours with --config"
-        ) from None
-    except OSError as e:
-        raise SettingsError(f"{path}: cannot be read ({e.strerror})") from None
-    except UnicodeDecodeError as e:
-        raise SettingsError(f"{path}: is not UTF-8 text (byte {e.start})") from None
-    except RecursionError:
-        raise SettingsError(f"{path}: is not valid TOML: it is nested too deeply") from None
-    except ValueError as e:  # also an integer of more than 4,300 digits
-        raise SettingsError(f"{path}: is not valid TOML: {e}") from None
-
-
-def _merge(below: dict, above: dict) -> dict:
-    "`above` laid over `below`, group by group."
-    out = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merge(out[key], value) if both else value
-    return out
-
-
-def load(
-    cls: type[Settings] = Settings,  # The tree, or an entry point's subclass of it
-    config: str
-    | Path
-    | None = "ccf.toml",  # The TOML file; None: defaults, and the workspace is `.`
-    flags: Sequence[str] = (),  # Command-line flags, without the program's name
-    missing_ok: bool = False,  # A file that is not there counts as empty
-    prog: str = "ccf_batch",  # Name shown by --help
-) -> Settings:
-    "Read `config`, lay `flags` over it, validate. Raises `SettingsError`."
-    flags = list(flags)
-    # `--help` and mistyped flags are argparse's to answer, before any file is opened
-    given = _parse_flags(cls, flags, prog)
-    file = None if config is None else Path(config)
-    try:
-        usable(file)
-    except ValueError as e:
-        raise SettingsError(f"--config: {e}") from None
-    in_file = {}
-    if file is not None and not (missing_ok and not os.path.lexists(file)):
-        in_file = load_file(file)
-    try:
-        # the file may set the tree, not a command's own flags
-        Settings.model_validate(in_file)
-        settings = cls.model_validate(_merge(in_file, given))
-    except ValidationError as e:
-        raise SettingsError(explain(e, cls, file, in_file, flags)) from None
-    settings._workspace = file.parent if file is not None else Path(".")
-    settings._file = file
-    _check_folders(settings)
-    return settings
-
-
-def _check_folders(settings: Settings) -> None:
-    "Raise `SettingsError` where what one command replaces holds what another one wrote."
-    lake = settings.lake.resolve()
-    for name in ("bundles", "ranked"):
-        folder = getattr(settings, name).resolve()
-        if lake == folder or (
-            lake in folder.parents
-            and lake not in settings.workspace.resolve().parents
-            and lake != settings.workspace.resolve()
-        ):
-            raise SettingsError(
-                f"paths.{name} = {str(getattr(settings.paths, name))!r}: lies in paths.lake = "
-                f"{str(settings.paths.lake)!r}, which an ingest replaces; take folders side by side"
-            )

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .console import InputError, lack
 from .database import connect, run
+from .errors import InputError, lack
 from .settings import Settings
 
 # %% auto #0

@@ -10,17 +10,18 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import disk, trouble
-from .console import InputError, main, say, step, table
+from .console import main, say, step, table
+from .errors import InputError
 from .settings import Settings
 
 # %% auto #0
 __all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'users_of', 'encoder', 'language_model', 'trainer', 'state_file', 'fitted',
-           'refit', 'refitted', 'checked', 'summary', 'deterministic', 'run']
+           'refit', 'refitted', 'checked', 'summary', 'deterministic', 'run', 'command']
 
 # %% ../nbs/api/17_train.ipynb #047c1676
 if TYPE_CHECKING:
@@ -33,6 +34,20 @@ if TYPE_CHECKING:
 # %% ../nbs/api/17_train.ipynb #9c2e86e7
 class TrainSettings(Settings):
     "Train a bundle on what was known at the start of a date."
+
+    examples = ("", "--date 2026-07-01")
+    reads = (
+        "paths",
+        "domain",
+        "attributes",
+        "prompt",
+        "model",
+        "cf",
+        "fusion",
+        "train",
+        "score",
+        "operation",
+    )
 
     date: dt.date | None = None
     """Train on rows before this date (YYYY-MM-DD); unset: the day after the last event."""
@@ -280,7 +295,12 @@ def run(
     say(f"Next: python -m ccf_batch.score{config} --date {date}")
     return path
 
+# %% ../nbs/api/17_train.ipynb #3dadfe81
+def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.train") -> int:
+    "Run the command line; returns the exit code."
+    return main(TrainSettings, run, prog, argv=argv)
+
 # %% ../nbs/api/17_train.ipynb #12b0f06f
 #| eval: false
 if __name__ == "__main__":
-    raise SystemExit(main(TrainSettings, run, "python -m ccf_batch.train"))
+    raise SystemExit(command())

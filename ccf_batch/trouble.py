@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from . import tables
-from .console import InputError, lack
+from .errors import InputError, lack
 from .settings import Settings
 
 # %% auto #0

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from .console import InputError, NothingToDo, progress, step
+from .console import progress, step
+from .errors import InputError, NothingToDo
 from .settings import Settings
 
 # %% auto #0

@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 
 from . import serving
-from .console import InputError
+from .errors import InputError
 from .lm import LM
 from .model import Model
 from .prompt import Groups, Suffixes

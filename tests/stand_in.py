@@ -48,7 +48,7 @@ def hash_of(user) -> int:
 
 def read(path):
     "What `bundle.read` says: this one's name is its id, it has seen nothing, and fits `ccf.toml`."
-    from ccf_batch.settings import load
+    from ccf_batch.settings_file import load
 
     trained = load(config=path.parent.parent / "ccf.toml").saved()
     return SimpleNamespace(id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from ccf_batch.assemble import NEIGHBOURS, Assembly, candidate_recall
 from ccf_batch.batch import Batch
-from ccf_batch.console import InputError
 from ccf_batch.database import connect
+from ccf_batch.errors import InputError
 from ccf_batch.settings import Settings
 
 DAY = dt.timedelta(days=1)
@@ -646,7 +646,7 @@ def test_recall_counts_each_coming_like_once(tmp_path):
 def test_histories_of_ml_1m_ctr_are_kept(shared, tmp_path):
     "Through ingest, each example has the last items of the papers' own history."
     from ccf_batch import ingest
-    from ccf_batch.settings import load
+    from ccf_batch.settings_file import load
 
     config = tmp_path / "ccf.toml"
     flags = ["--source", str(shared / "ml-1m-ctr")]

@@ -68,7 +68,7 @@ def test_nobody_to_score_is_no_failure(ws, capsys):
 
 
 def test_the_worst_failure_is_the_exit_code():
-    from ccf_batch.console import CheckFailed, Failed, InputError
+    from ccf_batch.errors import CheckFailed, Failed, InputError
 
     for errors, code in (
         ((CheckFailed("x"), InputError("y")), 2),

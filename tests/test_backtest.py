@@ -20,7 +20,8 @@ from ccf_batch.batch import Batch
 from ccf_batch.lab import read_rows
 from ccf_batch.ragged import offsets_of
 from ccf_batch.schedule import Schedule, nights, refits
-from ccf_batch.settings import Settings, load, load_file
+from ccf_batch.settings import Settings
+from ccf_batch.settings_file import load, load_file
 
 DAY = np.timedelta64(1, "D")
 BEGIN = np.datetime64("2026-01-01", "us")
@@ -198,7 +199,7 @@ def place(tmp_path):
 
 def command(place, *flags):
     fixed = [str(place / "trial.toml"), "--shared", str(place), "--work", str(place / "work")]
-    return experiment.main([*fixed, *flags], backtest.run, "python -m ccf_batch.backtest")
+    return backtest.command([*fixed, *flags])
 
 
 def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeypatch):

@@ -10,11 +10,11 @@ import tiny
 import torch
 
 from ccf_batch import bundle
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import with_lora
 from ccf_batch.scorer import Scorer
-from ccf_batch.settings import load as load_settings
+from ccf_batch.settings_file import load as load_settings
 
 CONFIG = (
     '[attributes]\ncategorical = ["genres"]\n[model]\nhidden = 16\nlayers = 1\n[cf]\nfactors = 3\n'

@@ -18,7 +18,8 @@ from ccf_batch import checks, console, ingest, output_checks, runs, scoring
 from ccf_batch.assemble import Assembly
 from ccf_batch.database import connect
 from ccf_batch.ranked import SCHEMA_VERSION, date_before, row_schema
-from ccf_batch.settings import Settings, load
+from ccf_batch.settings import Settings
+from ccf_batch.settings_file import load
 
 NIGHT = dt.date(2026, 7, 1)
 START = dt.datetime(2026, 7, 1)

@@ -156,7 +156,7 @@ def test_the_version_of_python_moves_the_key(monkeypatch):
         ("assemble.py", 'progress("candidates"', 'progress("pairs"'),
         ("lab.py", '"Write it in one step."', '"Write a file in one step."'),
         ("sasrec.py", "import numpy as np", "import numpy as np  # arrays"),
-        ("model.py", "\n\n\ndef ", "\n\n\n# a comment\n\n\ndef "),
+        ("batch.py", "\n\n\ndef ", "\n\n\n# a comment\n\n\ndef "),
         ("settings.py", "Rows published a user.", "Items that a user gets."),
         ("settings.py", '"""Folder for TensorBoard', '"""A folder for TensorBoard'),
         ("settings.py", "The settings file; its folder", "A settings file; its folder"),

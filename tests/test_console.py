@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from ccf_batch import backfill
-from ccf_batch.console import InputError, NothingToDo, main, table
+from ccf_batch.console import main, table
 from ccf_batch.database import connect
+from ccf_batch.errors import InputError, NothingToDo
 from ccf_batch.settings import Settings
 
 
@@ -81,15 +82,23 @@ def test_config_that_is_not_there(flags, capsys):
     assert capsys.readouterr().err
 
 
-def test_help_teaches(capsys):
+def help_of(command, flag, capsys):
     with pytest.raises(SystemExit) as e:
-        main(Command, run_with(None), "prog", argv=["--help"])
+        main(command, run_with(None), "prog", argv=[flag])
     assert e.value.code == 0
-    out = capsys.readouterr().out
-    assert "Do a thing." in out
+    return capsys.readouterr().out
+
+
+def test_help_teaches(capsys):
+    out = help_of(Command, "--help", capsys)
+    assert out.startswith("Do a thing.")
     assert "--what" in out and "Which thing." in out
+    assert "[prompt]" in out and "How a user and a candidate are put into words" in out
+    assert "--config" in out and "--help-all" in out and "2 bad input" in out
+    assert "--prompt.history-length" not in out
+    out = help_of(Command, "--help-all", capsys)
     assert "--prompt.history-length" in out and "Liked items in the prompt" in out
-    assert "--config" in out
+    assert "--what" in out and "--config" in out
 
 
 def test_a_cell_cannot_drive_the_terminal(capsys):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ccf_batch import disk
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 
 
 def folder(path: Path, text: str) -> Path:

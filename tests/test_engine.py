@@ -21,8 +21,8 @@ from transformers import (
 
 from ccf_batch import engine as engine_module
 from ccf_batch.attention import layout_of
-from ccf_batch.console import InputError
 from ccf_batch.engine import PackedEngine, full_prompts, packed_margins, packs, probe
+from ccf_batch.errors import InputError
 from ccf_batch.kernels import Rectangles, Sequences
 from ccf_batch.lm import LM, with_lora
 from ccf_batch.prompt import Groups, Suffixes, compact

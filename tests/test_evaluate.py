@@ -97,7 +97,7 @@ def add_bundle(settings, date, seed=0):
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "strings"])
 def workspace(request, tmp_path_factory):
     "A lake and a bundle of its first 45 days."
-    from ccf_batch.settings import load
+    from ccf_batch.settings_file import load
 
     folder = tmp_path_factory.mktemp("workspace")
     write_lake(folder / "lake", request.param)
@@ -244,7 +244,7 @@ def test_anyones_scores_stand_in_the_same_table(workspace, tmp_path, capsys, for
 def test_several_bundles_are_measured_on_rows_that_none_has_seen(workspace, tmp_path, capsys):
     import shutil
 
-    from ccf_batch.settings import load
+    from ccf_batch.settings_file import load
 
     shutil.copytree(workspace, tmp_path / "w", ignore=shutil.ignore_patterns("evaluations"))
     folder = tmp_path / "w"

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import console, experiment, lab, slices
+from ccf_batch import experiment, lab, slices
 from ccf_batch.bootstrap import resample
-from ccf_batch.settings import SettingsError, load
+from ccf_batch.errors import InputError
+from ccf_batch.settings import SettingsError
+from ccf_batch.settings_file import load
 
 PLAN = """
 title = "Trial"
@@ -59,7 +61,7 @@ def place(sample, tmp_path):
 
 def command(place, *flags):
     fixed = [str(place / "trial.toml"), "--shared", str(place), "--work", str(place / "work")]
-    return experiment.main([*fixed, *flags])
+    return experiment.command([*fixed, *flags])
 
 
 def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeypatch):
@@ -178,7 +180,7 @@ def test_slices_never_part_equal_values(values, parts):
 
 def test_an_empty_side_of_the_cut_is_an_error(sample, tmp_path):
     settings = load(config=sample / "ccf.toml")
-    with pytest.raises(console.InputError, match="test rows must begin"):
+    with pytest.raises(InputError, match="test rows must begin"):
         lab.read_rows(settings, dt.date(2025, 7, 2))
 
 

@@ -18,10 +18,11 @@ from pydantic import BaseModel
 from test_publish import DAY, content, fingerprint, go
 
 from ccf_batch import admission, console, ingest, publish, runs, score
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.fingerprint import run_id_of
 from ccf_batch.ranked import damage, read_manifest
-from ccf_batch.settings import Settings, SettingsError, load
+from ccf_batch.settings import Settings, SettingsError
+from ccf_batch.settings_file import load
 
 # --- settings ------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccf_batch import bundle, disk
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import with_lora
 from ccf_batch.scorer import Scorer
-from ccf_batch.settings import load as load_settings
+from ccf_batch.settings_file import load as load_settings
 
 CONFIG = """
 attributes.categorical = ["genres"]

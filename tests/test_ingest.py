@@ -22,8 +22,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ccf_batch import console, ingest, tables
-from ccf_batch.console import InputError
-from ccf_batch.settings import load
+from ccf_batch.errors import InputError
+from ccf_batch.settings_file import load
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MAPPED = """

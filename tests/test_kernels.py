@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ccf_batch.console import keep_freed
 from ccf_batch.kernels import EndToEnd, Rectangles, Sequences, merged, takes_end_to_end
-from ccf_batch.memory import keep_freed
 from ccf_batch.ragged import offsets_of
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from ccf_batch import lm as lm_module
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.lm import (
     check_architecture,
     load,
@@ -31,7 +31,7 @@ from ccf_batch.lm import (
 )
 from ccf_batch.prompt import TEMPLATES, wording
 from ccf_batch.settings import Settings
-from ccf_batch.settings import load as load_settings
+from ccf_batch.settings_file import load as load_settings
 
 TITLES = [
     f"{a} {b} ({year})" for year in range(1970, 1990) for a, b in [("Toy", "Boat"), ("Le", "Été")]

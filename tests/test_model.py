@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccf_batch.batch import describe, rows_of
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.lm import load, with_lora
 from ccf_batch.prompt import Prompts
 from ccf_batch.scorer import Scorer

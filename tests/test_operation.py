@@ -35,7 +35,8 @@ from ccf_batch import (
     stages,
     train,
 )
-from ccf_batch.settings import load
+from ccf_batch.errors import CheckFailed, InputError, NothingToDo, Terminated
+from ccf_batch.settings_file import load
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -133,9 +134,9 @@ def user(ws):
 @pytest.mark.parametrize(
     "raises, code, outcome, says",
     [
-        (console.InputError("x.csv: row 3"), 2, "bad input", "x.csv: row 3"),
-        (console.NothingToDo("nobody"), 3, "nothing to do", "nobody"),
-        (console.CheckFailed("1 of 2 failed:\n  late"), 4, "check failed", "1 of 2 failed:"),
+        (InputError("x.csv: row 3"), 2, "bad input", "x.csv: row 3"),
+        (NothingToDo("nobody"), 3, "nothing to do", "nobody"),
+        (CheckFailed("1 of 2 failed:\n  late"), 4, "check failed", "1 of 2 failed:"),
         (KeyError("USER"), 1, "bug", "KeyError at test_operation.py:"),
         (UnicodeDecodeError("utf-8", b"USER", 0, 1, "USER"), 1, "bug", "UnicodeDecodeError at"),
         (KeyboardInterrupt(), 130, "interrupted", "interrupted"),
@@ -236,7 +237,7 @@ def test_what_ingest_rejects(ws, tmp_path, capsys, ratings):
 def test_what_a_file_of_scores_has(tmp_path, scores):
     file = tmp_path / "scores.csv"
     file.write_text(scores)
-    with pytest.raises(console.InputError, match=r"zq1|high") as e:
+    with pytest.raises(InputError, match=r"zq1|high") as e:
         rivals.read(file, pa.array(["zq1@example.com"]), pa.array([1]))
     assert "zq" not in console.logged(e.value) and "scores.csv" in console.logged(e.value)
 
@@ -493,8 +494,8 @@ def test_the_units_fit_how_the_command_ends():
         line.split("=", 1) for line in SERVICE.read_text().splitlines() if re.match(r"\w+=", line)
     )
     assert said["KillSignal"] == "SIGTERM"
-    assert int(said["SuccessExitStatus"]) == console.exit_code(console.Terminated())
-    mended_by_people = {console.InputError(""), console.NothingToDo(""), console.CheckFailed("")}
+    assert int(said["SuccessExitStatus"]) == console.exit_code(Terminated())
+    mended_by_people = {InputError(""), NothingToDo(""), CheckFailed("")}
     codes = {console.exit_code(e) for e in mended_by_people}
     assert {int(code) for code in said["RestartPreventExitStatus"].split()} == codes
     # only known to work where `Restart` has an effect, and with a bound

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ccf_batch.console import InputError
 from ccf_batch.engine import full_prompts
+from ccf_batch.errors import InputError
 from ccf_batch.lm import nano_tokenizer
 from ccf_batch.prompt import (
     TEMPLATES,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch import disk, publish
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.fingerprint import describe_changes, run_id_of
 from ccf_batch.ranked import SCHEMA_VERSION, damage, read_manifest, row_schema
 from ccf_batch.run import Run, fingerprint_run, locked

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.rivals import named, read
 
 USERS, ITEMS = pa.array([1, 1, 2, 2]), pa.array(["a", "b", "a", "a"])  # the pair (2, a) comes twice

@@ -23,7 +23,8 @@ import torch
 
 from ccf_batch import publish, score, scoring, summary
 from ccf_batch.batch import Batch, Catalogue
-from ccf_batch.console import InputError, progress
+from ccf_batch.console import progress
+from ccf_batch.errors import InputError
 from ccf_batch.ranked import date_folder, row_schema
 from ccf_batch.run import Run, fingerprint_run, locked
 

@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from ccf_batch import serving
-from ccf_batch.console import InputError
+from ccf_batch.errors import InputError
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import nano, with_lora
-from ccf_batch.settings import load as load_settings
+from ccf_batch.settings_file import load as load_settings
 
 BLOCK, ITEMS = 8, 20
 

@@ -4,7 +4,8 @@ import datetime as dt
 
 import pytest
 
-from ccf_batch.settings import Settings, SettingsError, load
+from ccf_batch.settings import Settings, SettingsError
+from ccf_batch.settings_file import load
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch import tables
-from ccf_batch.console import InputError
-from ccf_batch.settings import load
+from ccf_batch.errors import InputError
+from ccf_batch.settings_file import load
 
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))
 NOON = dt.datetime(2026, 5, 1, 12)

@@ -22,7 +22,7 @@ from ccf_batch.assemble import Assembly
 from ccf_batch.console import main
 from ccf_batch.database import connect
 from ccf_batch.scorer import Scorer
-from ccf_batch.settings import load as load_settings
+from ccf_batch.settings_file import load as load_settings
 
 CUT = "2026-03-03"  # the day after the tiny lake ends, about
 NANO = functools.partial(lm.nano, steps=3)  # its text is not what is tested here

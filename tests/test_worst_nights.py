@@ -19,8 +19,10 @@ import pytest
 import stand_in
 from tiny import CONFIG, write_workspace
 
-from ccf_batch import assemble, console, ingest, publish, runs, scoring, settings, train
+from ccf_batch import assemble, console, ingest, publish, runs, scoring, train
+from ccf_batch.errors import InputError
 from ccf_batch.run import PATIENCE_S, locked
+from ccf_batch.settings_file import load
 
 DATE, OTHER = "2026-03-02", "2026-03-01"
 EXTRA = """
@@ -294,7 +296,7 @@ def test_what_comes_from_the_future_is_not_removed_early(ws):
         os.utime(path, (ahead, ahead))
     there = {p for p in ws.rglob("*") if p.is_file()}
     assert publish.tidy(ws / "ranked") == []
-    s = settings.load(config=ws / "ccf.toml")
+    s = load(config=ws / "ccf.toml")
     assert runs.prune(s, 86_400.0, published=True) == []
     assert {p for p in ws.rglob("*") if p.is_file()} >= there
 
@@ -302,7 +304,7 @@ def test_what_comes_from_the_future_is_not_removed_early(ws):
 def test_said_to_be_published_in_the_future_or_long_ago(ws):
     file = ws / f"ranked/date={DATE}/_manifest.json"
     about = json.loads(file.read_bytes())
-    s = settings.load(config=ws / "ccf.toml")
+    s = load(config=ws / "ccf.toml")
     for said in ("2099-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"):
         file.write_text(json.dumps(about | {"published_at": said}))
         (found,) = (run for run in runs.found(s) if run.state == "published")
@@ -369,7 +371,7 @@ def test_somebody_who_only_looks_sends_no_run_away(tmp_path):
     looking = threading.Thread(target=look)
     looking.start()
     assert held.wait(10)
-    with pytest.raises(console.InputError, match="under way"), locked(root, day):
+    with pytest.raises(InputError, match="under way"), locked(root, day):
         pass
     with locked(root, day, PATIENCE_S * 20):
         pass

@@ -22,8 +22,11 @@ for name in names:
     assert d.statement(name) == (sql / f"{name}.sql").read_text(), name
 print(f"the wheel holds all {len(names)} statements")
 PY
-for entry in ingest train score evaluate; do
+for entry in ingest train score evaluate runs experiment backtest; do
   start=$(date +%s%N)
   "$python" -m ccf_batch.$entry --help >/dev/null
   echo "python -m ccf_batch.$entry --help: $(( ($(date +%s%N) - start) / 1000000 )) ms"
 done
+"$python" -m ccf_batch --version
+"$python" -m ccf_batch --help >/dev/null
+grep -qx 'ccf-batch = ccf_batch.__main__:main' "$tmp"/site/ccf_batch-*.dist-info/entry_points.txt
