@@ -5,10 +5,6 @@
 # %% ../nbs/api/06_ingest.ipynb #53fdec8b
 from __future__ import annotations
 
-import codecs
-import datetime as dt
-import glob
-import gzip
 import json
 import os
 from collections.abc import Sequence
@@ -17,359 +13,24 @@ from typing import Any
 
 from . import disk, sample, trouble
 from .console import main, say, step, table
-from .database import connect, run as sql
-from ccf_batch.datasets import (
-    Dataset,
-    Table,
-    Text,
-    column_names,
-    delimiter,
-    detect,
-    is_parquet,
-    parquet_schema,
+from .database import connect
+from .database import run as sql
+from .datasets import Dataset, Table, detect
+from .errors import InputError
+from ccf_batch.reader import (
+    Reader,
+    check_rejected,
+    link_candidates,
+    read_all,
+    rejects_folder,
+    shown,
+    write_lake,
 )
-from .errors import InputError, lack
 from .settings import Settings
 from .tables import CONTRACT, check
 
 # %% auto #0
-__all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'IngestCommand', 'run', 'command']
-
-# %% ../nbs/api/06_ingest.ipynb #fbf1af05
-ABSENT, ABSENT_LIST = "ccf_absent", "ccf_absent_list"  # columns of `source` that are always NULL
-
-
-class Reader:
-    "Reads the files of a data set into DuckDB, one after the other."
-
-    def __init__(self, con, settings: Settings, integers: bool):
-        self.con, self.settings, self.integers = con, settings, integers
-        self.files = 0  # How many were read
-        self.text_ids: set[str] = set()  # Ids that some Parquet file has as text
-        self.now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-        for name in _TABLES:
-            sql(con, f"ingest/{name}")
-
-    def read(self, file: Path, input: str, what: Table) -> None:
-        "Put the rows of one file into `source`, and those that cannot be split into `unparsed`."
-        import duckdb
-
-        self.files += 1
-        _usable_columns(file, what)
-        _need_columns(file, input, what)
-        try:
-            header = self._parquet(file, what) if is_parquet(file) else self._text(file, what.text)
-        except (duckdb.OutOfMemoryException, duckdb.BinderException):
-            raise  # not the file's fault
-        except duckdb.Error as e:
-            if lack(e):
-                raise
-            why = str(e).splitlines()[0]  # may quote what the file holds
-            raise InputError(
-                f"{file}: cannot be read: {why}", logged=f"{file}: cannot be read"
-            ) from None
-        for name in what.prepare:
-            sql(self.con, name)
-        sql(
-            self.con,
-            "ingest/add_file",
-            file_id=self.files,
-            input=input,
-            path=file.name,
-            header=header,
-        )
-
-    def _parquet(self, file: Path, what: Table) -> int:
-        import pyarrow.types as t
-
-        schema = parquet_schema(file)
-        lists = [f.name for f in schema if t.is_list(f.type) or t.is_large_list(f.type)]
-        scalars = [n for n in schema.names if n not in lists]
-        for ours in ("user_id", "item_id"):
-            theirs = what.columns.get(ours)
-            if theirs in schema.names and not t.is_integer(schema.field(theirs).type):
-                self.text_ids.add(ours)
-        sql(self.con, "ingest/rows_of_parquet", file=_literal(file), scalars=scalars, lists=lists)
-        return 0
-
-    def _text(self, file: Path, text: Text) -> int:
-        names = column_names(file, text)
-        sql(
-            self.con,
-            "ingest/rows_of_csv",
-            file=_literal(file),
-            columns=dict.fromkeys(names, "VARCHAR"),
-            delimiter=delimiter(file, text),
-            quote=text.quote,
-            header=text.header,
-            encoding=_encoding(file, text),
-        )
-        sql(self.con, "ingest/unparsed_rows", file_id=self.files, file=str(file))
-        return int(text.header)
-
-
-_TABLES = (
-    "keep_order",
-    "iso_macro",
-    "instant_macro",
-    "instant_fault_macro",
-    "distinct_macro",
-    "parts_macro",
-    "pairs_macro",
-    "files_table",
-    "unparsed_table",
-    "faults_table",
-    "events_table",
-    "entities_table",
-    "labelled_table",
-    "good_events_view",
-    "good_entities_view",
-    "rejects_view",
-)
-
-
-def _literal(file: Path) -> str:
-    "A path as DuckDB takes it, with the characters escaped that it would read as a pattern."
-    return glob.escape(str(file))
-
-
-def _usable_columns(file: Path, what: Table) -> None:
-    "Names that SQL can tell apart, and from those of the columns that are added here."
-    names = [n.lower() for n in column_names(file, what.text)]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise InputError(
-            f"{file}: has more than one column {repeated[0]!r}; rename them",
-            logged=f"{file}: has two columns of one name; rename them",
-        )
-    ours = sorted({"ccf_row", ABSENT, ABSENT_LIST} & set(names))
-    if ours:
-        raise InputError(f"{file}: has a column {ours[0]!r}, a name that is used here; rename it")
-
-
-def _need_columns(file: Path, input: str, what: Table) -> None:
-    has = column_names(file, what.text)
-    for ours in what.needed:
-        theirs = what.columns.get(ours) or what.attributes.get(ours) or ours
-        if theirs not in has:
-            lacks = f"{file}: has no column {theirs!r} ({input} need it as {ours})"
-            raise InputError(
-                f"{lacks}; it has {', '.join(has)[:500]}. If one "
-                f'of them is meant, say so under [ingest.columns]: {ours} = "its name"',
-                logged=lacks,  # without a header, the first row's values are what it has
-            )
-
-# %% ../nbs/api/06_ingest.ipynb #a76aab7c
-def _encoding(file: Path, text: Text) -> str:
-    "`utf-8`, or the fallback of a file that is not."
-    if text.fallback == "utf-8":
-        return "utf-8"  # rows that are not are rejected one by one
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as f:
-        try:
-            while block := f.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return text.fallback
-    return "utf-8"
-
-# %% ../nbs/api/06_ingest.ipynb #a61ad6dc
-def _add_events(reader: Reader, data: Dataset) -> None:
-    "Read all files of interactions."
-    what = data.interactions
-    column = {n: what.columns.get(n, ABSENT) for n in _EVENT_COLUMNS}
-    for file in what.files:
-        reader.read(file, "interactions", what)
-        if data.labelled:
-            sql(reader.con, "ingest/add_labelled", file_id=reader.files, split=file.stem)
-        sql(
-            reader.con,
-            "ingest/add_events",
-            file_id=reader.files,
-            unit=reader.settings.ingest.time_unit,
-            now=reader.now,
-            integers=reader.integers,
-            **column,
-        )
-
-
-_EVENT_COLUMNS = ("user_id", "item_id", "event_ts", "rating", "label", "event_id", "ingested_ts")
-
-
-def _add_entities(
-    reader: Reader, input: str, what: Table, numeric: list[str], genres: bool
-) -> None:
-    "Read all files of items or users."
-    for file in what.files:
-        reader.read(file, input, what)
-        if genres:
-            sql(reader.con, "ingest/missing_genres", file_id=reader.files)
-        lists = _in_order(reader.con, what.attributes, "VARCHAR[]")
-        scalars = _in_order(reader.con, what.attributes, "VARCHAR")
-        sql(
-            reader.con,
-            "ingest/add_entities",
-            input=input,
-            file_id=reader.files,
-            id=what.columns["item_id" if input == "items" else "user_id"],
-            title=what.columns.get("title", ABSENT),
-            available_from=what.columns.get("available_from", ABSENT),
-            available_to=what.columns.get("available_to", ABSENT),
-            unit=reader.settings.ingest.time_unit,
-            integers=reader.integers,
-            keys=list(scalars),
-            columns=list(scalars.values()),
-            separators=[what.separators.get(key, "") for key in scalars],
-            list_keys=list(lists),
-            list_columns=list(lists.values()),
-            numeric=numeric,
-            nothing=list(what.nothing),
-        )
-
-
-def _in_order(con, attributes: dict[str, str], column_type: str) -> dict[str, str]:
-    "The attributes whose column of `source` has a type, in the order of the columns."
-    ours = {theirs: key for key, theirs in attributes.items()}
-    names = sql(con, "ingest/source_columns", type=column_type).fetchall()
-    return {ours[name]: name for (name,) in names if name in ours}
-
-
-def _judge(reader: Reader, data: Dataset) -> None:
-    "Everything that is read, and all that is wrong with it."
-    con = reader.con
-    _add_events(reader, data)
-    if data.items is None:
-        sql(con, "ingest/items_of_events")
-    else:
-        if data.labelled:
-            _add_genres(reader, data)
-        _add_entities(reader, "items", data.items, list(data.numeric), data.movies is not None)
-    if data.users is not None:
-        _add_entities(reader, "users", data.users, [], False)
-    sql(con, "ingest/faults_of_events")
-    sql(con, "ingest/faults_of_entities")
-    names = {
-        "item_id": data.items.columns["item_id"] if data.items else "item_id",
-        "user_id": data.users.columns["user_id"] if data.users else "user_id",
-    }
-    sql(con, "ingest/repeated_entities", **names)
-    if data.items is not None:
-        sql(con, "ingest/unknown_items", field=data.interactions.columns["item_id"])
-    sql(con, "ingest/repeated_events")
-
-
-def _add_genres(reader: Reader, data: Dataset) -> None:
-    "MovieLens-1M's genres by title, where somebody says where its movies are."
-    if data.movies is None:
-        sql(reader.con, "ingest/no_genres_table")
-    else:
-        reader.read(data.movies.files[0], "movies", data.movies)
-        sql(reader.con, "ingest/genres_table")
-
-# %% ../nbs/api/06_ingest.ipynb #7b01fe0a
-def _shown(value: str) -> str:
-    "A value as one short line: untrusted, so control characters are escaped."
-    return repr(value if len(value) <= 60 else value[:57] + "…")
-
-
-def _limit(con, settings: Settings, beside: Path) -> list[tuple[str, int, int]]:
-    "Rows read and rejected by input. Raises `InputError` where they are too many, or nothing is left."
-    counts = sql(con, "ingest/counts_by_input").fetchall()
-    reasons = sql(con, "ingest/counts_by_reason").fetchall()
-    for input, read, _ in counts:
-        if not read:
-            raise InputError(f"{input}: has no row in {_names(con, input)}")
-    for input, read, rejected in counts:
-        if rejected > settings.ingest.max_rejected * read or rejected == read:
-            disk.make(beside)
-            with disk.writing(beside):
-                sql(con, "ingest/write_rejects", file=str(beside / "rejects.parquet"))
-            final = _rejects_of_failure(settings)
-            if disk.swap_in(beside, final, settings.paths.allow_gap):
-                disk.remove(beside)
-            first = [r for r in reasons if r[0] == input and not r[3]][:5]
-            lines = [
-                f"{rows:,} × {column or 'row'} {why} (first: {file}, row {row}, {_shown(value)})"
-                for _, column, why, _, rows, file, row, value in first
-            ]
-            raise InputError(
-                f"{rejected:,} of {read:,} rows of {input} are rejected, more than ingest.max_rejected = "
-                f"{settings.ingest.max_rejected:g} allows; the lake is as it was, and all of them are in "
-                f"{final}\n  " + "\n  ".join(lines)
-            )
-    return counts
-
-
-def _rejects_of_failure(settings: Settings) -> Path:
-    "Where the rejects of a run lie that wrote no lake."
-    return settings.lake.with_name(f"{settings.lake.name}.rejects")
-
-
-def _names(con, input: str) -> str:
-    "The files of an input."
-    return ", ".join(name for (name,) in sql(con, "ingest/file_names", input=input).fetchall())
-
-# %% ../nbs/api/06_ingest.ipynb #5f912bf4
-def _write(reader: Reader, data: Dataset, lake: Path) -> None:
-    "Write all tables of the lake, and the rejects."
-    con = reader.con
-    users, items = sql(con, "ingest/ids_are_integers").fetchone()
-    users = users and "user_id" not in reader.text_ids
-    items = items and "item_id" not in reader.text_ids
-    sql(con, "ingest/one_thread")
-    for name in ("interactions", "items", "rejects"):
-        disk.make(lake / name)
-    with disk.writing(lake):
-        _write_tables(reader, data, lake, users, items)
-
-
-def _write_tables(
-    reader: Reader,
-    data: Dataset,
-    lake: Path,
-    users: bool,  # Their ids are written as numbers
-    items: bool,
-) -> None:
-    "Let DuckDB write each table."
-    con = reader.con
-    events, entities = data.interactions.columns, data.items.columns if data.items else {}
-    sql(
-        con,
-        "ingest/write_interactions",
-        folder=str(lake / "interactions"),
-        user="user_number" if users else "user_id",
-        item="item_number" if items else "item_id",
-        optional=[n for n in ("rating", "label", "event_id", "ingested_ts") if n in events],
-    )
-    sql(
-        con,
-        "ingest/write_items",
-        file=str(lake / "items" / "items.parquet"),
-        item="number" if items else "id",
-        optional=[n for n in ("available_from", "available_to") if n in entities],
-    )
-    if data.users is not None:
-        disk.make(lake / "users")
-        user = "number" if users else "id"
-        sql(con, "ingest/write_users", file=str(lake / "users" / "users.parquet"), user=user)
-    if data.labelled:
-        sql(con, "ingest/write_examples", folder=str(lake / "examples"))
-    sql(con, "ingest/write_rejects", file=str(lake / "rejects" / "rejects.parquet"))
-
-
-def _keep_candidates(old: Path, new: Path) -> None:
-    "Candidates are brought by somebody else and stay: their files are linked into the new lake."
-    for file in sorted((old / "candidates").glob("*/*.parquet")):
-        target = new / "candidates" / file.parent.name / file.name
-        disk.make(target.parent)
-        try:
-            disk.link(file, target)
-        except OSError as e:
-            raise InputError(
-                f"{file}: cannot be kept in the new lake ({e.strerror}); a file of its own can, a link "
-                "to another disk or to nothing cannot"
-            ) from None
+__all__ = ['IngestCommand', 'run', 'command']
 
 # %% ../nbs/api/06_ingest.ipynb #ccc22c01
 def _first_settings(settings: Settings, data: Dataset, has: list[str]) -> Settings:
@@ -477,17 +138,17 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
     ) as con:
         reader = Reader(con, settings, data.integers)
         with step(f"Reading {data.name}", stage="reading"):
-            _judge(reader, data)
-            counts = _limit(con, settings, work / "rejects")
+            read_all(reader, data)
+            counts = check_rejected(con, settings, work / "rejects")
         if new_file:
             has = [name for (name,) in sql(con, "ingest/attribute_names").fetchall()]
             settings = _first_settings(settings, data, has)
         with step(f"Writing {settings.lake}", stage="writing"):
-            _write(reader, data, work / "lake")
-            _keep_candidates(settings.lake, work / "lake")
+            write_lake(reader, data, work / "lake")
+            link_candidates(settings.lake, work / "lake")
             _check_staged(settings, (work / "lake").absolute())
             disk.swap_in(work / "lake", settings.lake, settings.paths.allow_gap)
-            disk.remove(_rejects_of_failure(settings))
+            disk.remove(rejects_folder(settings))
         if new_file:
             disk.write(new_file, _toml(settings, data).encode())
         names = ("events", "users", "items", "seen", "untitled", "first", "last")
@@ -558,7 +219,7 @@ def _report(
                     f"{rows:,}",
                     file,
                     row,
-                    _shown(value),
+                    shown(value),
                 )
                 for input, column, why, kept, rows, file, row, value in reasons
             ],
