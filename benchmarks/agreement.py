@@ -56,7 +56,7 @@ def make(work: Path, variant: str, data: Path | None, quick: bool) -> Path:
             else ["--train.max-examples", "20000", "--cf.max-examples", "20000"]
         ),
     ]
-    assert not console.main(train.TrainSettings, train.run, "train", argv=argv)
+    assert not console.main(train.TrainCommand, train.run, "train", argv=argv)
     return config
 
 

@@ -97,7 +97,7 @@ def main() -> None:
             write(Path(work), 100_000 if args.quick else 1_000_000)
             days = [DATE - dt.timedelta(days=1), DATE]
             flags = ["--config", str(config), "--date", str(days[0]), "--train.max-steps", "20"]
-            assert not console.main(train.TrainSettings, train.run, "train", argv=flags)
+            assert not console.main(train.TrainCommand, train.run, "train", argv=flags)
             night(config, days[0])
             manifest, spent = night(config, days[1])
             scoring = manifest["seconds"]["scoring"]

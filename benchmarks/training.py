@@ -48,7 +48,8 @@ def rows_alone(batch):
 
 def ready(shared: Path, work: Path, template: str):
     "An untrained model with the examples of the split, as training sees them."
-    from ccf_batch import ingest, lab, train
+    from ccf_batch import ingest, lab
+    from ccf_batch.fit import fit_encoder, language_model
     from ccf_batch.model import untrained
     from ccf_batch.settings_file import load
 
@@ -59,8 +60,8 @@ def ready(shared: Path, work: Path, template: str):
             ingest.run(load(ingest.IngestCommand, config, given, missing_ok=True))
     settings = load(config=config, flags=[f"--prompt.template={template}", "--cf.folds=2"])
     rows = lab.read_rows(settings, dt.date(2002, 9, 1))
-    cf, users, _ = train.encoder(rows.train, rows.catalogue, settings, rows.valid)
-    lm = train.language_model(rows.catalogue, settings)
+    cf, users, _ = fit_encoder(rows.train, rows.catalogue, settings, rows.valid)
+    lm = language_model(rows.catalogue, settings)
     return untrained(settings, lm, cf, rows.catalogue, users, rows.cutoff), rows
 
 
@@ -68,14 +69,14 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
     "Seconds of a forward and a backward pass; tokens computed."
     import torch
 
-    from ccf_batch import fit
+    from ccf_batch import trainer
     from ccf_batch.batch import rows_of
 
     user = rows_of(batch.user_id, model.user_ids)
     start = time.perf_counter()
     groups = prompts.groups(side.texts, batch)
     kept = np.arange(len(batch.candidate))
-    part, logit = fit.forward(model, model.cf, side, user, batch, groups, kept, frozen)
+    part, logit = trainer.forward(model, model.cf, side, user, batch, groups, kept, frozen)
     label = torch.from_numpy(batch.label).to(part)
     torch.nn.functional.binary_cross_entropy_with_logits(part + logit, label).backward()
     seconds = time.perf_counter() - start
@@ -87,7 +88,7 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
 
 def measure(model, rows, ways: dict[str, tuple[bool, bool]], turns: int, learn_lm: bool) -> list:
     "A row for each way: whether rows are alone, whether the prefix is frozen."
-    from ccf_batch.fit import deal
+    from ccf_batch.trainer import deal
 
     for p in model.lm.model.parameters():
         p.requires_grad_(learn_lm)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,10 @@ from .settings import Settings
 # %% auto #0
 __all__ = ['METHODS', 'NO_ROW_CHANGES', 'code_of', 'Rows', 'read_rows', 'Said', 'with_seed', 'settings_that_count', 'Lab',
            'parameters_of']
+
+# %% ../nbs/api/23_lab.ipynb #7f259271
+if TYPE_CHECKING:
+    from ccf_batch.fit import Encoded
 
 # %% ../nbs/api/23_lab.ipynb #c378b271
 METHODS = {  # kind of a method → what computes it, in `Lab`
@@ -214,9 +218,9 @@ class Lab:
             self._rows[key] = read_rows(s, *self.test)
         return self._rows[key]
 
-    def encoder(self, settings: Settings):  # `train.Encoded`, the seconds that it took
+    def encoder(self, settings: Settings) -> tuple[Encoded, float]:  # and the seconds that it took
         "The CF encoder of these settings, fitted on all training rows and on each fold's rest."
-        from ccf_batch import train
+        from ccf_batch.fit import fit_encoder
 
         s = settings
         about: list[Any] = [s.cf.model_dump(), s.attributes.model_dump(), s.domain.model_dump()]
@@ -226,7 +230,7 @@ class Lab:
         if key not in self._encoders:
             start = time.perf_counter()
             rows = self.rows(settings)
-            found = train.encoder(rows.train, rows.catalogue, settings, rows.valid)
+            found = fit_encoder(rows.train, rows.catalogue, settings, rows.valid)
             self._encoders[key] = found, time.perf_counter() - start
         return self._encoders[key]
 
@@ -244,13 +248,13 @@ class Lab:
         return Said(valid, test, costs[method]["train_seconds"], costs[method]["parameters"])
 
     def _encoder_alone(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
-        from ccf_batch import train
+        from ccf_batch.fit import refit_encoder
 
         (cf, user_ids, _), seconds = self.encoder(settings)
         rows = self.rows(settings)
         valid = self._features(cf, user_ids, rows.valid, rows)[1]
         if settings.train.refit:
-            cf, user_ids = train.refit(cf, rows.train, rows.valid, rows.catalogue, settings)
+            cf, user_ids = refit_encoder(cf, rows.train, rows.valid, rows.catalogue, settings)
         test = self._features(cf, user_ids, rows.test, rows)[1]
         return Said(valid, test, seconds / (1 + settings.cf.folds), parameters_of(cf))
 
@@ -280,21 +284,21 @@ class Lab:
         )
 
     def _model(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
-        from ccf_batch import train
+        from ccf_batch.fit import deterministic, make_trainer, refit_model
         from ccf_batch.scorer import Scorer
 
         encoded, seconds = self.encoder(settings)
         rows = self.rows(settings)
         state = file.with_suffix(".state")  # a training of an hour is resumed, too
-        with train.deterministic():
+        with deterministic():
             parts = rows.train, rows.valid, rows.cutoff
-            trainer = train.trainer(settings, rows.catalogue, *parts, encoded, state, file.stem)
+            trainer = make_trainer(settings, rows.catalogue, *parts, encoded, state, file.stem)
             log = trainer.run()
             start = time.perf_counter()
             model, budget = trainer.model, settings.score.token_budget
             valid = Scorer(model, rows.catalogue, budget).score(rows.valid).margin
             if settings.train.refit:
-                model = train.refitted(model, rows.train, rows.valid, rows.catalogue)
+                model = refit_model(model, rows.train, rows.valid, rows.catalogue)
             test = Scorer(model, rows.catalogue, budget).score(rows.test)
         scored = time.perf_counter() - start
         state.unlink()
@@ -303,7 +307,7 @@ class Lab:
             valid,
             test.margin,
             seconds + sum(row["seconds"] for row in log) + scored,
-            parameters_of(encoded[0]) + trainer.trained_parameters,
+            parameters_of(encoded.cf) + trainer.trained_parameters,
             {"log": log, "tokens_a_pair": test.tokens_unshared / pairs},
         )
 

@@ -100,7 +100,7 @@ class RefittedBaseline:
 
     def refit(self, known: Batch) -> None:
         "As `Refitted.refit`."
-        from ccf_batch.train import users_of
+        from ccf_batch.fit import users_of
 
         self.user_ids, user = users_of(known)
         assert known.label is not None
@@ -128,7 +128,7 @@ class RefittedEncoder:
 
     def refit(self, known: Batch) -> None:
         "As `Refitted.refit`."
-        from ccf_batch.train import users_of
+        from ccf_batch.fit import users_of
 
         user_ids, user = users_of(known)
         start = epochs = None
@@ -197,17 +197,17 @@ def trained(
     file: Path,  # Where training keeps its state; what is done there already is not done again
 ) -> tuple[Model, int, float]:  # The model before any refit; how many numbers were fitted; seconds
     "A model from scratch: encoder, folds, fusion, language model."
-    from ccf_batch import train
+    from ccf_batch.fit import deterministic, fit_encoder, make_trainer
 
     start = time.perf_counter()
-    encoded = train.encoder(train_rows, catalogue, settings, valid)
+    encoded = fit_encoder(train_rows, catalogue, settings, valid)
     assert valid.event_ts is not None
     until = valid.event_ts.max().item() + dt.timedelta(microseconds=1)
-    trainer = train.trainer(settings, catalogue, train_rows, valid, until, encoded, file, file.stem)
+    trainer = make_trainer(settings, catalogue, train_rows, valid, until, encoded, file, file.stem)
     seconds = time.perf_counter() - start
-    with train.deterministic():
+    with deterministic():
         seconds += sum(row["seconds"] for row in trainer.run())
-    return trainer.model, trainer.trained_parameters + parameters_of(encoded[0]), seconds
+    return trainer.model, trainer.trained_parameters + parameters_of(encoded.cf), seconds
 
 
 class Retrained:
@@ -218,14 +218,14 @@ class Retrained:
 
     def refit(self, known: Batch) -> None:
         "As `Refitted.refit`."
+        from ccf_batch.fit import refit_model
         from ccf_batch.scorer import Scorer
-        from ccf_batch.train import refitted
 
         file = self.file.with_name(f"{self.file.stem}-{len(known.candidate)}.state")
         parts = newest_part(known)
         model, self.parameters, _ = trained(*parts, self.catalogue, self.settings, file)
         file.unlink()
-        model = refitted(model, *parts, self.catalogue)
+        model = refit_model(model, *parts, self.catalogue)
         self.scorer = Scorer(model, self.catalogue, self.settings.score.token_budget)
 
     def margin(self, batch: Batch) -> np.ndarray:

@@ -5,34 +5,23 @@
 # %% ../nbs/api/17_train.ipynb #8291ee64
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import disk, trouble
 from .console import main, say, step, table
-from .errors import InputError
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['METRICS', 'TrainSettings', 'fingerprint', 'users_of', 'encoder', 'language_model', 'trainer', 'state_file', 'fitted',
-           'refit', 'refitted', 'checked', 'summary', 'deterministic', 'run', 'command']
-
-# %% ../nbs/api/17_train.ipynb #047c1676
-if TYPE_CHECKING:
-    from ccf_batch.assemble import Assembly
-    from ccf_batch.batch import Batch, Catalogue
-    from ccf_batch.cf import Encoder
-    from ccf_batch.fit import Trainer
-    from ccf_batch.model import Model
+__all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'state_file', 'train_model', 'print_validation', 'run',
+           'command']
 
 # %% ../nbs/api/17_train.ipynb #9c2e86e7
-class TrainSettings(Settings):
+class TrainCommand(Settings):
     "Train a bundle on what was known at the start of a date."
 
     examples = ("", "--date 2026-07-01")
@@ -55,7 +44,7 @@ class TrainSettings(Settings):
     """Go on from the last finished epoch of a training that was stopped."""
 
 # %% ../nbs/api/17_train.ipynb #5ab66a57
-def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
+def training_key(settings: Settings, cutoff: dt.datetime) -> str:
     "A hash of everything that the bundle depends on."
     import importlib.metadata
 
@@ -70,187 +59,54 @@ def fingerprint(settings: Settings, cutoff: dt.datetime) -> str:
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
-# %% ../nbs/api/17_train.ipynb #5cd56aeb
-def users_of(batch: Batch):  # Ids [U], ascending; int32 [G] which of them each group's is
-    "The users of a batch, as an encoder numbers them."
-    import pyarrow.compute as pc
-
-    from ccf_batch.batch import rows_of
-
-    ids = batch.user_id.unique()
-    user_ids = ids.take(pc.sort_indices(ids))
-    return user_ids, rows_of(batch.user_id, user_ids)
-
-
-def encoder(
-    train: Batch,
-    catalogue: Catalogue,
-    settings: Settings,
-    valid: Batch | None = None,  # Groups to stop by, where an encoder is fitted in epochs
-):  # Encoder; its user ids [U]; (Encoder, groups of `train`) of each fold
-    "The CF encoder, fitted on all training rows, and the encoders of the LM's rows out of fold."
-    from ccf_batch.batch import rows_of
-    from ccf_batch.cf import encoder_class, out_of_fold
-
-    user_ids, user = users_of(train)
-    seed = settings.train.seed
-    groups = train, user, len(user_ids)
-    stop = None if valid is None else (valid, rows_of(valid.user_id, user_ids))
-    cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed, valid=stop)
-    if cf.epochs:
-        say(f"  {cf.epochs} epochs, by AUC on the validation examples")
-    rows = settings.train.max_examples
-    without = out_of_fold(cf, *groups, catalogue, settings, seed=seed, newest=rows)
-    return cf, user_ids, without
-
-
-def language_model(catalogue: Catalogue, settings: Settings):  # LM
-    "A nano model made of the catalogue's words, or the pretrained base with a LoRA adapter."
-    from ccf_batch import lm
-    from ccf_batch.batch import describe
-
-    if settings.model.base != "nano":
-        return lm.with_lora(lm.load(settings), settings, seed=settings.train.seed)
-    columns = (catalogue.title.to_pylist(), catalogue.attributes.to_pylist())
-    texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
-    return lm.nano(texts, settings, seed=settings.train.seed)
-
-# %% ../nbs/api/17_train.ipynb #cc22fb91
-def trainer(
-    s: Settings,
-    catalogue: Catalogue,
-    train: Batch,
-    valid: Batch,
-    cutoff: dt.datetime,  # Naive UTC: no row at or after it is among the examples
-    encoded,  # From `encoder`
-    file: Path,  # Where training keeps its state between epochs
-    state_of: str,  # Of what the state is, from `fingerprint`
-) -> Trainer:
-    "An untrained model and all that it will be trained on."
-    import numpy as np
-
-    from ccf_batch.batch import rows_of
-    from ccf_batch.fit import Fold, Split, Trainer
-    from ccf_batch.lm import use_threads
-    from ccf_batch.model import untrained
-
-    cf, user_ids, without = encoded
-    with step(f"Preparing the language model {s.model.base}", stage="preparing_lm"):
-        lm = language_model(catalogue, s)
-        use_threads(s.score.threads, lm.parameters())
-        say(f"  {lm.parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
-    model = untrained(s, lm, cf, catalogue, user_ids, cutoff)
-    index = np.arange(len(catalogue))
-    folds = [Fold(part, part.items(catalogue, index)) for part, _ in without]
-    fold_of = np.full(len(train), -1)
-    for k, (_, groups) in enumerate(without):
-        fold_of[groups] = k
-    total = len(train.candidate)
-    train, groups = train.newest(s.train.max_examples)
-    fold, rows = fold_of[groups], len(train.candidate)
-    train = train.take(np.flatnonzero(fold >= 0))
-    if rows < total:
-        say(f"  {rows:,} examples, {total - rows:,} older ones left out (train.max_examples)")
-    if len(train.candidate) < rows:
-        left_out = rows - len(train.candidate)
-        say(f"  {left_out:,} of them left out: no encoder was fitted before (cf.out_of_fold)")
-    splits = (
-        Split(train, rows_of(train.user_id, user_ids), fold[fold >= 0]),
-        Split(valid, rows_of(valid.user_id, user_ids), np.zeros(len(valid), np.int64)),
-    )
-    return Trainer(model, catalogue, folds, *splits, file, state_of)
-
 # %% ../nbs/api/17_train.ipynb #6b4dbe5b
 def state_file(s: Settings) -> Path:
     "Where training keeps its state between epochs."
     return s.bundles / ".training.safetensors"
 
 
-def fitted(
-    s: TrainSettings,
+def train_model(
+    s: TrainCommand,
 ):  # The model; its date; the metrics of the bundle; seconds that it took
     "Read examples, fit the parts, train."
     from ccf_batch.assemble import Assembly
     from ccf_batch.cf import encoder_name
     from ccf_batch.database import connect
+    from ccf_batch.fit import fit_encoder, make_trainer, read_examples, refit_model
 
     seconds: dict[str, float] = {}
     with step("Reading examples", stage="reading_examples"):
         assembly = Assembly(connect(":memory:", s.score.memory_limit, s.score.threads), s, s.date)
         catalogue = assembly.catalogue()
-        train = checked(assembly, "train", s)
-        valid = checked(assembly, "valid", s)
+        train = read_examples(assembly, "train", s)
+        valid = read_examples(assembly, "valid", s)
     what = f"Fitting the CF encoder {encoder_name(s)}, {s.cf.out_of_fold}"
     with step(what, seconds, stage="fitting_encoder"):
-        encoded = encoder(train, catalogue, s, valid)
-    state_of = fingerprint(s, assembly.cutoff)
+        encoded = fit_encoder(train, catalogue, s, valid)
+    state_of = training_key(s, assembly.cutoff)
     parts = catalogue, train, valid, assembly.cutoff, encoded
-    ready = trainer(s, *parts, state_file(s), state_of)
+    ready = make_trainer(s, *parts, state_file(s), state_of)
     with step("Training", stage="training"):
         log = ready.run(s.resume)
-    metrics = summary(log) | {"trained_parameters": ready.trained_parameters}
+    metrics = print_validation(log) | {"trained_parameters": ready.trained_parameters}
     model = ready.model
     if s.train.refit:
         with step(
             "Fitting the CF encoder on validation rows as well", seconds, "refitting_encoder"
         ):
-            model = refitted(model, train, valid, catalogue)
+            model = refit_model(model, train, valid, catalogue)
     took = sum(seconds.values()) + sum(row["seconds"] for row in log)  # earlier attempts, too
     return model, assembly.date, metrics, took
 
-# %% ../nbs/api/17_train.ipynb #5ab64e70
-def refit(
-    cf: Encoder,  # Fitted on `train`
-    train: Batch,
-    valid: Batch,
-    catalogue: Catalogue,
-    settings: Settings,
-):  # Encoder; its user ids [U]
-    "The encoder fitted on training and validation rows, its factors turned to what they were."
-
-    known = train + valid
-    user_ids, user = users_of(known)
-    rows = known, user, len(user_ids)
-    new = type(cf).fit(*rows, catalogue, settings, seed=settings.train.seed, epochs=cf.epochs)
-    return new.align(cf), user_ids
-
-
-def refitted(
-    model: Model,
-    train: Batch,
-    valid: Batch,
-    catalogue: Catalogue,
-) -> Model:
-    "The model with such an encoder, and with the same fusion and language model."
-    import dataclasses
-
-    cf, user_ids = refit(model.cf, train, valid, catalogue, model.settings)
-    return dataclasses.replace(model, cf=cf, user_ids=user_ids)
-
-# %% ../nbs/api/17_train.ipynb #763277ce
-def checked(assembly: Assembly, split: str, settings: Settings) -> Batch:
-    "The examples of a split; raises `InputError` where there is nothing to learn from or to choose by."
-    batch = assembly.examples(split)
-    assert batch.label is not None
-    rows, likes = len(batch.candidate), int(batch.label.sum())
-    say(f"  {split}: {rows:,} examples, {likes:,} likes, {len(batch):,} groups of user and history")
-    if assembly.left_out:
-        say(f"  {split}: {assembly.left_out:,} older ones left out (cf.max_examples)")
-    if not 0 < likes < rows:
-        raise InputError(
-            f"{settings.lake}: of the {rows} {split} examples before {assembly.date}, {likes} are "
-            "likes; both likes and dislikes are needed. Check domain.liked_above, or train on a later "
-            "--date"
-        )
-    return batch
-
 # %% ../nbs/api/17_train.ipynb #f5a97897
-def summary(log: list[dict]) -> dict[str, float]:
+def print_validation(log: list[dict]) -> dict[str, float]:
     "Print the table of validated states; returns the metrics of the one that was kept."
-    rows = [("CF logit alone", "", *(f"{log[0][f'cf_{k}']:.4f}" for k in METRICS))]
+    rows = [("CF logit alone", "", *(f"{log[0][f'cf_{k}']:.4f}" for k in VALIDATION_METRICS))]
     for r in log:
         loss = "" if math.isnan(r["loss"]) else f"{r['loss']:.4f}"
-        rows.append((f"{r['name']}, epoch {r['epoch']}", loss, *(f"{r[k]:.4f}" for k in METRICS)))
+        rows.append(
+            (f"{r['name']}, epoch {r['epoch']}", loss, *(f"{r[k]:.4f}" for k in VALIDATION_METRICS))
+        )
     title = f"Validation: {log[0]['rows']:,} examples; UAUC over {log[0]['users']:,} users"
     table(title, ["state", ">training loss", ">AUC", ">UAUC", ">log loss"], rows)
     last = [r for r in log if r["stage"] == log[-1]["stage"]]
@@ -258,35 +114,26 @@ def summary(log: list[dict]) -> dict[str, float]:
     say(f"  kept: {kept['name']}, epoch {kept['epoch']}, by AUC")
     if kept["auc"] <= kept["cf_auc"]:
         say("  the language model added nothing to the CF logit that these examples show")
-    return {f"valid_{k}": kept[k] for k in (*METRICS, *(f"cf_{m}" for m in METRICS), "rows")}
+    return {
+        f"valid_{k}": kept[k]
+        for k in (*VALIDATION_METRICS, *(f"cf_{m}" for m in VALIDATION_METRICS), "rows")
+    }
 
 
-METRICS = ("auc", "uauc", "log_loss")
+VALIDATION_METRICS = ("auc", "uauc", "log_loss")
 
 # %% ../nbs/api/17_train.ipynb #3d3ae980
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    "Torch's deterministic algorithms for a while; it warns of an operation that has none."
-    import torch
-
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
 def run(
-    s: TrainSettings,
+    s: TrainCommand,
 ) -> Path:  # The bundle
     "Train a bundle, say how good it is, and say what comes next."
     from ccf_batch import bundle, tables
+    from ccf_batch.fit import deterministic
 
     kept = "earlier bundles are untouched, and what was trained is kept"
     with trouble.told(s, kept), disk.lock(s.bundles / ".lock", "a training"), deterministic():
         tables.check(s)
-        model, date, metrics, seconds = fitted(s)
+        model, date, metrics, seconds = train_model(s)
         with step("Writing the bundle", stage="writing_bundle"):
             path = bundle.save(model, metrics, round(seconds, 1))
         state_file(s).unlink()
@@ -298,7 +145,7 @@ def run(
 # %% ../nbs/api/17_train.ipynb #3dadfe81
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.train") -> int:
     "Run the command line; returns the exit code."
-    return main(TrainSettings, run, prog, argv=argv)
+    return main(TrainCommand, run, prog, argv=argv)
 
 # %% ../nbs/api/17_train.ipynb #12b0f06f
 #| eval: false

@@ -503,7 +503,7 @@ def trained(workspace: Path, until: str, steps: int) -> None:
     from ccf_batch import train
 
     flags = ["--date", until, "--train.max-steps", str(steps), "--train.max-examples", "4000"]
-    command(train, train.TrainSettings, "train", workspace, *flags)
+    command(train, train.TrainCommand, "train", workspace, *flags)
 
 
 def tiny_one(workspace: Path) -> str:

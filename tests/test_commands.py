@@ -25,11 +25,11 @@ from ccf_batch.runs import RunsCommand
 from ccf_batch.score import ScoreCommand
 from ccf_batch.settings import Flags, Settings, SettingsError
 from ccf_batch.settings_file import load, merged
-from ccf_batch.train import TrainSettings
+from ccf_batch.train import TrainCommand
 
 CLASSES = {
     "ingest": IngestCommand,
-    "train": TrainSettings,
+    "train": TrainCommand,
     "score": ScoreCommand,
     "evaluate": EvaluateCommand,
     "runs": RunsCommand,

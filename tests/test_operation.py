@@ -377,7 +377,7 @@ def test_a_file_of_numbers_that_cannot_be_written(ws, capsys, monkeypatch):
 
 COMMANDS = {
     "ingest": ingest.IngestCommand,
-    "train": train.TrainSettings,
+    "train": train.TrainCommand,
     "score": score.ScoreCommand,
     "evaluate": evaluate.Command,
     "runs": runs.RunsCommand,

@@ -17,10 +17,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import bundle, fit, lm, train
+from ccf_batch import bundle, lm, train, trainer
 from ccf_batch.assemble import Assembly
 from ccf_batch.console import main
 from ccf_batch.database import connect
+from ccf_batch.fit import fit_encoder, language_model
 from ccf_batch.scorer import Scorer
 from ccf_batch.settings_file import load as load_settings
 
@@ -29,7 +30,7 @@ NANO = functools.partial(lm.nano, steps=3)  # its text is not what is tested her
 
 
 def train_in(config, *flags):
-    return main(train.TrainSettings, train.run, "train", argv=["--config", str(config), *flags])
+    return main(train.TrainCommand, train.run, "train", argv=["--config", str(config), *flags])
 
 
 def bundles(config):
@@ -64,12 +65,12 @@ def test_deal_shares_out_all_groups_each_step_from_one_fold(sizes, folds, exampl
     rng = np.random.default_rng(seed)
     fold = rng.integers(0, folds, len(sizes))
     sizes = np.array(sizes)
-    steps = fit.deal(sizes, fold, examples, rng)
+    steps = trainer.deal(sizes, fold, examples, rng)
     assert sorted(np.concatenate([g for _, g in steps])) == list(range(len(sizes)))
     for k, groups in steps:
         assert len(groups) and (fold[groups] == k).all()
         assert sizes[groups].sum() < examples + sizes[groups].max()
-    again = fit.deal(sizes, fold, examples, np.random.default_rng(seed + 1))
+    again = trainer.deal(sizes, fold, examples, np.random.default_rng(seed + 1))
     assert sorted(len(g) for _, g in again)  # another order is another deal, and that is all
 
 
@@ -143,16 +144,16 @@ def test_nothing_at_or_after_the_date_is_seen(config):
 
 def answering(config):
     "A model whose answer depends on everything, though it has learned nothing; its examples."
-    settings = train.TrainSettings(**load_settings(config=config).saved())
+    settings = train.TrainCommand(**load_settings(config=config).saved())
     settings._workspace = config.parent
     assembly = Assembly(connect(), settings)
     catalogue, batch = assembly.catalogue(), assembly.examples("train")
-    cf, users, _ = train.encoder(batch, catalogue, settings)
+    cf, users, _ = fit_encoder(batch, catalogue, settings)
     from ccf_batch.batch import rows_of
     from ccf_batch.model import untrained
 
     model = untrained(
-        settings, train.language_model(catalogue, settings), cf, catalogue, users, assembly.cutoff
+        settings, language_model(catalogue, settings), cf, catalogue, users, assembly.cutoff
     )
     torch.manual_seed(0)
     with torch.no_grad():
@@ -168,7 +169,7 @@ def forward(model, catalogue, batch, user):
     side = model.item_side(prompts, catalogue)
     groups = prompts.groups(side.texts, batch)
     kept = np.arange(len(batch.candidate))
-    return fit.forward(model, model.cf, side, user, batch, groups, kept), groups
+    return trainer.forward(model, model.cf, side, user, batch, groups, kept), groups
 
 
 def test_training_scores_as_scoring_does(config):
@@ -207,7 +208,7 @@ def test_packed_groups_have_the_gradients_of_single_rows(config, template):
     for rows, of in ((batch, user), (rows_alone(batch), user[batch.group_of])):
         (part, logit), groups = forward(model, catalogue, rows, of)
         label = torch.from_numpy(rows.label).to(part)
-        parameters = fit.learned(model)
+        parameters = trainer.learned(model)
         loss = torch.nn.functional.binary_cross_entropy_with_logits(part + logit, label)
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         grads.append(dict(zip(parameters, found, strict=True)))
@@ -233,7 +234,7 @@ def test_a_frozen_prefix_changes_no_gradient(config):
     of, kept = (model, model.cf, side, user, batch, groups), np.arange(len(batch.candidate))
     parts, grads = [], []
     for frozen in (False, True):
-        part, _ = fit.forward(*of, kept, frozen)
+        part, _ = trainer.forward(*of, kept, frozen)
         grads.append(torch.autograd.grad(part.square().sum(), learn))
         parts.append(part.detach())
     torch.testing.assert_close(*parts, atol=1e-5, rtol=1e-5)
@@ -246,7 +247,7 @@ def test_folds_never_see_their_own_rows(config):
     settings = load_settings(config=config)
     assembly = Assembly(connect(), settings)
     batch, catalogue = assembly.examples("train"), assembly.catalogue()
-    _, _, folds = train.encoder(batch, catalogue, settings)
+    _, _, folds = fit_encoder(batch, catalogue, settings)
     assert sorted(np.concatenate([groups for _, groups in folds])) == list(range(len(batch)))
 
 
@@ -301,15 +302,15 @@ def test_killed_after_an_epoch_it_ends_with_the_same_bytes(config, capsys):
 
 
 def test_a_state_of_other_settings_is_not_gone_on_with(config, capsys, monkeypatch):
-    saved = fit.State.save
-    monkeypatch.setattr(fit.State, "save", lambda self, *a: (saved(self, *a), 1 / 0))
+    saved = trainer.State.save
+    monkeypatch.setattr(trainer.State, "save", lambda self, *a: (saved(self, *a), 1 / 0))
     with pytest.raises(ZeroDivisionError):
         train_in(config)
-    monkeypatch.setattr(fit.State, "save", saved)
+    monkeypatch.setattr(trainer.State, "save", saved)
     assert train_in(config, "--train.learning-rate", "0.002") == 0
     assert "starting over" in capsys.readouterr().out
     with monkeypatch.context() as m, pytest.raises(ZeroDivisionError):
-        m.setattr(fit.State, "save", lambda self, *a: (saved(self, *a), 1 / 0))
+        m.setattr(trainer.State, "save", lambda self, *a: (saved(self, *a), 1 / 0))
         train_in(config)
     assert train_in(config, "--no-resume") == 0
     out = capsys.readouterr().out
@@ -323,11 +324,11 @@ def test_two_stages_on_a_pretrained_base(config, offset, monkeypatch):
     text = config.read_text().replace("[model]\n", '[model]\nbase = "qwen3"\n')
     config.write_text(text.replace("[train]\n", f"[train]\noffset = {str(offset).lower()}\n"))
     seen = []
-    stage = fit.Trainer._stage
+    stage = trainer.Trainer._stage
 
     def watched(self, s):
         weights = {n: p.detach().clone() for n, p in self.model.lm.model.named_parameters()}
-        before = fit.copies(self.parameters)
+        before = trainer.copies(self.parameters)
         stage(self, s)
         changed = {n for n, p in self.parameters.items() if not torch.equal(p, before[n])}
         base = {
@@ -337,7 +338,7 @@ def test_two_stages_on_a_pretrained_base(config, offset, monkeypatch):
         }
         seen.append((s.name, s.template, {n.split(".")[0] for n in changed}, base))
 
-    monkeypatch.setattr(fit.Trainer, "_stage", watched)
+    monkeypatch.setattr(trainer.Trainer, "_stage", watched)
     assert train_in(config) == 0
     assert [s[:2] for s in seen] == [("text", "text"), ("slots", "full")]
     assert seen[0][2] == {"lm", "answer"} and seen[1][2] == {"fusion", "answer"}

@@ -334,7 +334,7 @@ def trained(request, tmp_path_factory):
         config = config.replace("[model]", '[model]\nbase = "base"')
     path = tiny.write_workspace(folder, config, users=25)
     flags = ["--config", str(path), "--date", DATE, "--train.max-steps", "12"]
-    assert console.main(train.TrainSettings, train.run, "train", argv=flags) == 0
+    assert console.main(train.TrainCommand, train.run, "train", argv=flags) == 0
     return path
 
 

@@ -188,7 +188,7 @@ def test_a_lake_and_bundles_need_not_be_writable(ws, after, mount):
 
 def train_command(ws):
     argv = ["--config", str(ws / "ccf.toml"), "--date", DATE, "--train.max-steps", "1"]
-    return console.main(train.TrainSettings, train.run, "train", argv=argv)
+    return console.main(train.TrainCommand, train.run, "train", argv=argv)
 
 
 def test_no_place_for_a_bundle(ws, mount, capsys):
