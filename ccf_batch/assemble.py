@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import glob
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +18,10 @@ from .console import progress
 from .database import arrow, run
 from .errors import InputError
 from .settings import Settings
+from .tables import table_glob
 
 # %% auto #0
-__all__ = ['DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'files', 'AsOf', 'Labelled', 'Assembly',
-           'candidate_recall']
+__all__ = ['DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Labelled', 'Assembly']
 
 # %% ../nbs/api/07_assemble.ipynb #c1cebd1f
 def _flat(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
@@ -37,14 +36,6 @@ def _numbers(values: pa.Array, dtype: str) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
 
 # %% ../nbs/api/07_assemble.ipynb #fa2fd540
-def files(
-    settings: Settings,
-    table: str,  # Its folder below the lake, partitions as `date=*`
-) -> str:
-    "Glob of a table's Parquet files, in which what the lake's own path holds of `*?[` is escaped."
-    return str(Path(glob.escape(str(settings.lake))) / table / "*.parquet")
-
-
 class AsOf:
     "The tables as they were known at a cut-off; a row at or after it is never seen."
 
@@ -57,7 +48,7 @@ class AsOf:
         "Read the catalogue. Raises `InputError` where tables are missing, empty or repeat an item."
         self.con, self.settings = con, settings
         for table in ("interactions/date=*", "items"):
-            if not glob.glob(files(settings, table)):
+            if not glob.glob(table_glob(settings, table)):
                 raise InputError(
                     f"{settings.lake}/{table}/*.parquet: no such files; "
                     "`python -m ccf_batch.ingest` writes them, or set paths.lake"
@@ -67,7 +58,7 @@ class AsOf:
         self._users_built: tuple | None = None
         for name in ("schema", "interactions", "known"):
             run(con, f"assemble/{name}")
-        run(con, "assemble/items", items=files(settings, "items"), **self._known)
+        run(con, "assemble/items", items=table_glob(settings, "items"), **self._known)
         if repeated := run(con, "assemble/duplicate_items").fetchall():
             ids = ", ".join(repr(item) for (item,) in repeated)
             raise InputError(
@@ -78,13 +69,13 @@ class AsOf:
     def _known(self) -> dict:
         "Parameters that say which interactions are known, and which are likes."
         return dict(
-            interactions=files(self.settings, "interactions/date=*"),
+            interactions=table_glob(self.settings, "interactions/date=*"),
             liked_above=self.settings.domain.liked_above,
             cutoff=self.cutoff,
         )
 
     def _day_after_last_event(self) -> dt.date:
-        events = files(self.settings, "interactions/date=*")
+        events = table_glob(self.settings, "interactions/date=*")
         (last,) = run(self.con, "assemble/last_event", interactions=events).fetchone()
         if last is None:
             raise InputError(f"{self.settings.lake}/interactions: holds no rows; ingest some first")
@@ -112,7 +103,7 @@ class AsOf:
         if self._users_built == (limit_users,):
             return
         s, con = self.settings, self.con
-        brought = files(s, f"candidates/date={self.date}")
+        brought = table_glob(s, f"candidates/date={self.date}")
         if glob.glob(brought):
             run(con, "assemble/brought", candidates=brought)
         else:
@@ -187,7 +178,7 @@ class Labelled(AsOf):
         return self._groups(implicit)
 
     def _brings(self, split: str) -> bool:
-        return bool(glob.glob(files(self.settings, f"examples/split={split}")))
+        return bool(glob.glob(table_glob(self.settings, f"examples/split={split}")))
 
     def _brought(self, split: str, since: dt.datetime, newest: int) -> Batch:
         "The brought rows of a split; raises `InputError` where only the other one was brought."
@@ -197,7 +188,7 @@ class Labelled(AsOf):
                 "is there; bring both, or remove examples/ to have them made from interactions"
             )
         rows = dict(
-            examples=files(self.settings, f"examples/split={split}"),
+            examples=table_glob(self.settings, f"examples/split={split}"),
             since=since,
             cutoff=self.cutoff,
         )
@@ -315,29 +306,3 @@ class Assembly(Labelled):
         rows = arrow(self.con, "assemble/shard_batches", shard=shard)
         for start in range(0, len(rows), users):
             yield _scored_batch(rows.slice(start, users))
-
-# %% ../nbs/api/07_assemble.ipynb #d0951176
-def candidate_recall(
-    con,  # duckdb.DuckDBPyConnection
-    settings: Settings,
-    date: dt.date,  # The candidates are those of this date
-    days: int = 7,  # and the likes those of so many days from it on
-) -> list[dict]:  # source, recall (share of all likes), likes
-    "Share of the coming likes (a user and an item) that were among the candidates, by source."
-    night = Assembly(con, settings, date)
-    night.prepare()
-    found = dict(
-        run(
-            con,
-            "assemble/recall",
-            until=settings.cutoff(date + dt.timedelta(days=days)),
-            exclude_seen=settings.candidates.exclude_seen,
-            **night._known,
-        ).fetchall()
-    )
-    total = sum(found.values())
-    found = dict.fromkeys(GENERATORS, 0) | {"any": sum(found.get(g, 0) for g in GENERATORS)} | found
-    return [
-        {"source": source, "recall": n / total if total else float("nan"), "likes": n}
-        for source, n in found.items()
-    ]

@@ -129,11 +129,13 @@ def of_input(
     prepared: Mapping[str, int],  # What `Assembly.prepare` counted
 ) -> list[Finding]:
     "Measure what a night is made from, as it was known at the cut-off."
-    from ccf_batch.assemble import files
+    from ccf_batch.tables import table_glob
 
     s, con, cutoff = assembly.settings, assembly.con, assembly.cutoff
     days = {name: cutoff - dt.timedelta(days=n) for name, n in (("since", DAYS), ("week", WEEK))}
-    known = dict(interactions=files(s, "interactions/date=*"), cutoff=cutoff, since=days["since"])
+    known = dict(
+        interactions=table_glob(s, "interactions/date=*"), cutoff=cutoff, since=days["since"]
+    )
     events = row(con, "checks/recent", **known, week=days["week"])
     repeats = row(con, "checks/repeats", **known)["repeats"]
     items = row(con, "checks/items")

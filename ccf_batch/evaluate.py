@@ -91,10 +91,9 @@ def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`, or `published
 
 def _run_bundles(s: Command) -> list[dict[str, Any]]:
     "Measure bundles and score files on labelled rows."
-    from ccf_batch import bundle as bundles
-    from ccf_batch import rivals
-    from ccf_batch.assemble import candidate_recall
+    from ccf_batch import bundle as bundles, rivals
     from ccf_batch.published import recall_sheet
+    from ccf_batch.recall import candidate_recall
 
     before = s.before or day_after_last(s)
     paths = _paths(s, before)

@@ -24,12 +24,12 @@ def of_lists(
     counts: dict[str, int],  # Of all shards
 ) -> list[Finding]:
     "Hold the rows against what is promised of them."
-    from ccf_batch.assemble import files
+    from ccf_batch.tables import table_glob
 
     s, con, rules = assembly.settings, assembly.con, assembly.settings.rules.apply
     found = row(con, "checks/lists", ranked=ranked, top_k=s.top_k)
     seen = row(con, "checks/seen", ranked=ranked)["seen"]
-    given = dict(ranked=ranked, items=files(s, "items"), cutoff=assembly.cutoff)
+    given = dict(ranked=ranked, items=table_glob(s, "items"), cutoff=assembly.cutoff)
     hidden = row(con, "checks/hidden", **given)["hidden"]
     users, rows = f"of {found['users']:,} users", f"of {found['rows']:,} rows"
     no_row = counts.get("users", 0) - found["users"]

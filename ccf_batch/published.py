@@ -108,14 +108,16 @@ def outcome(
     resamples: int = RESAMPLES,
 ) -> Outcome:
     "Hold a published list against the likes of the days after. Raises `InputError`, `NothingToDo`."
-    from ccf_batch.assemble import AsOf, candidate_recall, files
+    from ccf_batch.assemble import AsOf
     from ccf_batch.database import run
+    from ccf_batch.recall import candidate_recall
+    from ccf_batch.tables import table_glob
 
     ranked, night = night_of(s, date)
     end = date + dt.timedelta(days=days)
     AsOf(con, night, date)  # its macros
     run(con, "evaluate/published", ranked=ranked)
-    events = files(night, "interactions/date=*")
+    events = table_glob(night, "interactions/date=*")
     _check_ids(con, date, events)
     run(con, "evaluate/listed")
     liked = dict(interactions=events, liked_above=night.domain.liked_above)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from .assemble import AsOf, files
+from .assemble import AsOf
 from .database import arrow, run
 from .settings import Settings
+from .tables import table_glob
 
 # %% auto #0
 __all__ = ['rank']
@@ -26,7 +27,7 @@ def rank(
     "Apply `rules.apply` in order; rows are user_id, item_id, rank, score, margin, source, reason."
     parameters: dict[str, dict[str, Any]] = {
         "not_seen": dict(exclude_seen=settings.candidates.exclude_seen),
-        "available": dict(items=files(settings, "items"), cutoff=assembly.cutoff),
+        "available": dict(items=table_glob(settings, "items"), cutoff=assembly.cutoff),
         "top_k": dict(top_k=settings.top_k),
     }
     con.register("margins", margins)

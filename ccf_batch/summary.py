@@ -129,10 +129,10 @@ def show_top(
     users: int,
 ) -> None:
     "Print the five best items of some users, and a query for the rest."
-    from ccf_batch.assemble import files
+    from ccf_batch.tables import table_glob
 
     file = next(glob.escape(str(folder / f["file"])) for f in manifest["shards"] if f["rows"])
-    given = {"ranked": [file], "items": files(s, "items"), "users": users, "rows": 5}
+    given = {"ranked": [file], "items": table_glob(s, "items"), "users": users, "rows": 5}
     rows, last = [], None
     for user, rank, item, title, score, source in query(connect(), "score/top", **given).fetchall():
         shown = "" if score is None else f"{score:.3f}"

@@ -19,7 +19,7 @@ from .errors import InputError, lack
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['CONTRACT', 'NEEDED', 'PARTITIONS', 'files', 'check', 'fault', 'reading', 'fingerprint']
+__all__ = ['CONTRACT', 'NEEDED', 'PARTITIONS', 'files', 'table_glob', 'check', 'fault', 'reading', 'fingerprint']
 
 # %% ../nbs/api/04_tables.ipynb #4019df83
 # table: (needed columns, optional columns), each a name with the kind of type it must have
@@ -54,6 +54,14 @@ def files(
     "The Parquet files of a table."
     pattern = "*/*.parquet" if table in PARTITIONS else "*.parquet"
     return sorted((settings.lake / table).glob(pattern))
+
+# %% ../nbs/api/04_tables.ipynb #db7f33c7
+def table_glob(
+    settings: Settings,
+    table: str,  # Its folder below the lake, partitions as `date=*`
+) -> str:
+    "Glob of a table's Parquet files, in which what the lake's own path holds of `*?[` is escaped."
+    return str(Path(glob.escape(str(settings.lake))) / table / "*.parquet")
 
 # %% ../nbs/api/04_tables.ipynb #ca281808
 def _kind(column_type: Any) -> str:  # pyarrow.DataType

@@ -43,11 +43,10 @@ def earlier(
     date: dt.date,  # Before which rows were asked for
 ) -> dt.date:
     "A date to train until, so that rows remain to measure on."
-    from ccf_batch.assemble import files
-    from ccf_batch.database import connect
-    from ccf_batch.database import run as query
+    from ccf_batch.database import connect, run as query
+    from ccf_batch.tables import table_glob
 
-    test = files(settings, "examples/split=test")
+    test = table_glob(settings, "examples/split=test")
     if not glob.glob(test):
         return date - dt.timedelta(days=28)
     (first,) = query(connect(), "evaluate/test_starts", examples=test).fetchone()

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ccf_batch.assemble import NEIGHBOURS, Assembly, candidate_recall
+from ccf_batch.assemble import NEIGHBOURS, Assembly
 from ccf_batch.batch import Batch
 from ccf_batch.database import connect
 from ccf_batch.errors import InputError
+from ccf_batch.recall import candidate_recall
 from ccf_batch.settings import Settings
 
 DAY = dt.timedelta(days=1)
