@@ -20,10 +20,11 @@ import torch
 from . import lm
 from .assemble import Labelled
 from .batch import Batch, Catalogue, describe, rows_of
-from .cf import Encoder, encoder_class, out_of_fold
+from .cf import Encoder, encoder_class
 from .console import say, step
 from .errors import InputError
 from .model import Model, untrained
+from .out_of_fold import fit_folds
 from .settings import Settings
 from .trainer import Fold, Split, Trainer
 
@@ -69,7 +70,7 @@ def fit_encoder(
     if cf.epochs:
         say(f"  {cf.epochs} epochs, by AUC on the validation examples")
     rows = settings.train.max_examples
-    folds = out_of_fold(cf, *groups, catalogue, settings, seed=seed, newest=rows)
+    folds = fit_folds(cf, *groups, catalogue, settings, seed=seed, newest=rows)
     return Encoded(cf, user_ids, folds)
 
 

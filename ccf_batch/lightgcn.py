@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from .batch import Batch, Catalogue
-from .cf import ItemFeatures, Start, history_matrix
+from .cf import ItemFeatures, WarmStart, history_matrix
 from .residual import Residual, beneath, logit_of, rows_at, silent
 from .settings import Settings
 
@@ -153,7 +153,7 @@ class LightGCN(Residual):
         scale: float = 1.0,
         epochs: int | None = None,  # None: it is fitted to the optimum
         valid: tuple[Batch, np.ndarray] | None = None,  # Not needed: the prior is what holds it
-        start: Start | None = None,
+        start: WarmStart | None = None,
     ) -> LightGCN:
         "As `Encoder.fit`."
         from scipy.optimize import minimize

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .batch import Batch, Catalogue
-from .cf import Encoder, ItemFeatures, Start, UserFeatures, f32, history_matrix, rotation
+from ccf_batch.cf import (
+    Encoder,
+    ItemFeatures,
+    UserFeatures,
+    WarmStart,
+    f32,
+    history_matrix,
+    procrustes_rotation,
+)
 from .content import CONTENT_PENALTY, Content, popularity_of, with_popularity
 from .settings import Settings
 
@@ -180,7 +188,7 @@ class MF(Encoder):
         scale: float = 1.0,
         epochs: int | None = None,  # None: it is fitted to the optimum
         valid: tuple[Batch, np.ndarray] | None = None,  # Not needed: the prior is what holds it
-        start: Start | None = None,
+        start: WarmStart | None = None,
     ) -> MF:
         "As `Encoder.fit`."
         content = Content.fit(catalogue, settings) if settings.cf.content else None
@@ -259,7 +267,7 @@ class MF(Encoder):
         index = np.arange(len(t["item_count"])) if index is None else index
         there = index >= 0
         q_Nd, to_Nd = t["item_factor"][there], u["item_factor"][index[there]]
-        turn_dd = rotation(q_Nd, to_Nd, u["item_count"][index[there]])
+        turn_dd = procrustes_rotation(q_Nd, to_Nd, u["item_count"][index[there]])
         names = ("item_factor", "user_factor", "history_factor", "project", "mean")
         return replace(self, arrays=t | {k: t[k] @ turn_dd for k in names})
 
@@ -309,7 +317,7 @@ def _weights(old: Content, weight: np.ndarray, new: Content) -> np.ndarray:  # [
 
 
 def _moved(
-    encoder: MF, start: Start, mf: MF, x_NF: sparse.csr_matrix, a_Nd: np.ndarray
+    encoder: MF, start: WarmStart, mf: MF, x_NF: sparse.csr_matrix, a_Nd: np.ndarray
 ) -> dict[str, np.ndarray]:
     "The parameters of an earlier fit, on the rows of a new one."
     old = encoder.arrays
@@ -328,7 +336,7 @@ def _moved(
     known = start.item >= 0
     q_Nd = take("item_factor", start.item)
     if mf.content is not None and a_Nd.size:
-        turn_dd = rotation(q_Nd[known], a_Nd[known], mf.arrays["item_count"][known])
+        turn_dd = procrustes_rotation(q_Nd[known], a_Nd[known], mf.arrays["item_count"][known])
     first["item_rest"] = np.where(known[:, None], q_Nd @ turn_dd - a_Nd, 0.0)
     first["user_factor"] = take("user_factor", start.user) @ turn_dd
     if len(old["history_factor"]):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from .batch import Batch, Catalogue, rows_of
-from .cf import Encoder, Start, encoder_class
+from .cf import Encoder, WarmStart, encoder_class
 from .console import progress
 from .lab import Lab, Said, parameters_of
 from .ragged import offsets_of, spans
@@ -136,7 +136,7 @@ class RefittedEncoder:
             cf, ids = self.last
             epochs = cf.epochs or None
             if self.warm:
-                start = Start(cf, np.arange(len(self.catalogue)), rows_of(user_ids, ids))
+                start = WarmStart(cf, np.arange(len(self.catalogue)), rows_of(user_ids, ids))
         fit, seed = encoder_class(self.settings.cf.encoder).fit, self.settings.train.seed
         rows = known, user, len(user_ids), self.catalogue, self.settings
         self.last = fit(*rows, seed=seed, epochs=epochs, start=start), user_ids

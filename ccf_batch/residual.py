@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from .batch import Batch, Catalogue
-from .cf import Encoder, ItemFeatures, Start, UserFeatures, f32, rotation
+from .cf import Encoder, ItemFeatures, UserFeatures, WarmStart, f32, procrustes_rotation
 from .mf import MF
 from .settings import Settings
 
@@ -43,7 +43,7 @@ def beneath(
     catalogue: Catalogue,
     settings: Settings,
     scale: float,
-    start: Start | None,
+    start: WarmStart | None,
 ) -> MF:
     "Biases and, where settings have it, content, as `MF.fit` finds them without factors."
     if start is not None:
@@ -107,7 +107,7 @@ class Residual(Encoder):
         index = np.arange(len(q_Nd)) if index is None else index
         there = index >= 0
         weight = to.base.arrays["item_count"][index[there]]
-        turn_dd = rotation(q_Nd[there], other_Nd[index[there]], weight)
+        turn_dd = procrustes_rotation(q_Nd[there], other_Nd[index[there]], weight)
         turned = {k: (self.arrays[k] @ turn_dd).astype(q_Nd.dtype) for k in self.TURNED}
         return replace(self, arrays=self.arrays | turned)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch, Catalogue
-from .cf import ItemFeatures, Start, encoder_class
+from .cf import ItemFeatures, WarmStart, encoder_class
 from .metrics import auc, uauc
 from .ragged import offsets_of, spans
 from .raters import by_raters, leaning
@@ -144,7 +144,7 @@ class SASRec(Residual):
         scale: float = 1.0,
         epochs: int | None = None,
         valid: tuple[Batch, np.ndarray] | None = None,
-        start: Start | None = None,
+        start: WarmStart | None = None,
     ) -> SASRec:
         "As `Encoder.fit`; from a `start` it goes on with the old network and item embeddings."
         assert batch.label is not None

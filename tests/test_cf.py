@@ -17,10 +17,11 @@ from worlds import (
 )
 
 from ccf_batch.batch import as_groups
-from ccf_batch.cf import Start, out_of_fold
+from ccf_batch.cf import WarmStart
 from ccf_batch.content import Content, numeric_values
 from ccf_batch.metrics import auc, uauc
 from ccf_batch.mf import MF, Posterior
+from ccf_batch.out_of_fold import fit_folds
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +186,11 @@ def test_folds_share_out_the_rows_and_never_see_their_own(world):
     user, item, label, n, catalogue = world
     settings = make_settings(factors=4, folds=3)
     full = MF.fit(*as_groups(user, item, label), n, catalogue, settings)
-    folds = out_of_fold(full, *as_groups(user, item, label), n, catalogue, settings)
+    folds = fit_folds(full, *as_groups(user, item, label), n, catalogue, settings)
     assert np.array_equal(np.sort(np.concatenate([rows for _, rows in folds])), np.arange(6000))
     flipped = label.copy()
     flipped[folds[0][1]] = 1 - flipped[folds[0][1]]
-    again = out_of_fold(full, *as_groups(user, item, flipped), n, catalogue, settings)
+    again = fit_folds(full, *as_groups(user, item, flipped), n, catalogue, settings)
     for k in full.arrays:
         assert np.array_equal(folds[0][0].arrays[k], again[0][0].arrays[k])
     assert not np.array_equal(folds[1][0].arrays["item_bias"], again[1][0].arrays["item_bias"])
@@ -242,7 +243,7 @@ def test_time_forward_encoders_know_only_what_came_before(timed):
     batch, user, n, catalogue = timed
     settings = make_settings(factors=3, folds=4, out_of_fold="time-forward")
     full = MF.fit(batch, user, n, catalogue, settings)
-    folds = out_of_fold(full, batch, user, n, catalogue, settings)
+    folds = fit_folds(full, batch, user, n, catalogue, settings)
     assert len(folds) == 3  # before the first block there is nothing
     groups = np.concatenate([groups for _, groups in folds])
     assert len(np.unique(groups)) == len(groups) > 0.7 * len(batch)
@@ -250,13 +251,13 @@ def test_time_forward_encoders_know_only_what_came_before(timed):
     for encoder, groups in folds:
         later = (batch.event_ts >= first[groups].min()).astype(bool)
         flipped = replace(batch, label=np.where(later, 1 - batch.label, batch.label))
-        again = out_of_fold(full, flipped, user, n, catalogue, settings)
+        again = fit_folds(full, flipped, user, n, catalogue, settings)
         k = [g[0] for _, g in folds].index(groups[0])
         for name in encoder.arrays:
             assert np.array_equal(encoder.arrays[name], again[k][0].arrays[name])
     # with rows enough before what is asked for, all of it has vectors
     _, whole = batch.newest(3000)
-    folds = out_of_fold(full, batch, user, n, catalogue, settings, newest=3000)
+    folds = fit_folds(full, batch, user, n, catalogue, settings, newest=3000)
     assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), whole)
     assert len(folds) == 4
 
@@ -266,10 +267,10 @@ def test_in_sample_is_the_encoder_itself_and_asked_groups_alone_get_vectors(time
     settings = make_settings(factors=2, folds=3, out_of_fold="in-sample")
     full = MF.fit(batch, user, n, catalogue, settings)
     _, asked = batch.newest(40)
-    ((encoder, groups),) = out_of_fold(full, batch, user, n, catalogue, settings, newest=40)
+    ((encoder, groups),) = fit_folds(full, batch, user, n, catalogue, settings, newest=40)
     assert encoder is full and np.array_equal(groups, asked)
     settings = make_settings(factors=2, folds=3)
-    folds = out_of_fold(full, batch, user, n, catalogue, settings, newest=40)
+    folds = fit_folds(full, batch, user, n, catalogue, settings, newest=40)
     assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), asked)
 
 
@@ -374,7 +375,7 @@ def test_a_warm_start_ends_at_the_same_optimum_sooner(timed, content):
     back = np.argsort(order).astype(np.int32)
     moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
     later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))
-    start = Start(old, old_rows, np.where(np.arange(n) < n - 2, np.arange(n), -1))
+    start = WarmStart(old, old_rows, np.where(np.arange(n) < n - 2, np.arange(n), -1))
     warm = MF.fit(moved, user, n, later, settings, start=start)
     scratch = MF.fit(moved, user, n, later, settings)
     assert warm.arrays["iterations"][0] < 0.8 * scratch.arrays["iterations"][0]

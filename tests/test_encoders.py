@@ -11,8 +11,9 @@ from scipy.special import expit
 from worlds import groups_over_time, make_catalogue, make_settings, without_history
 
 from ccf_batch import lightgcn, raters, sasrec
-from ccf_batch.cf import ENCODERS, OTHERS, Start, encoder_class, encoder_name, out_of_fold
+from ccf_batch.cf import ENCODERS, OTHERS, WarmStart, encoder_class, encoder_name
 from ccf_batch.metrics import auc
+from ccf_batch.out_of_fold import fit_folds
 from ccf_batch.residual import beneath, logit_of
 
 KINDS = [(kind, content) for kind in ENCODERS for content in (True, False)]
@@ -156,17 +157,17 @@ def test_folds_never_see_their_rows(world, encoders, which, cut):
     batch, user, catalogue = world
     settings = settings_for(*which, out_of_fold=cut)
     full = encoders[which]
-    folds = out_of_fold(full, batch, user, U, catalogue, settings)
+    folds = fit_folds(full, batch, user, U, catalogue, settings)
     groups = np.concatenate([groups for _, groups in folds])
     assert len(np.unique(groups)) == len(groups) > 0.6 * len(batch)
     encoder, own = folds[0]
     flipped = batch.label.copy()
     of = np.isin(batch.group_of, own)
     flipped[of] = 1 - flipped[of]
-    again, _ = out_of_fold(full, replace(batch, label=flipped), user, U, catalogue, settings)[0]
+    again, _ = fit_folds(full, replace(batch, label=flipped), user, U, catalogue, settings)[0]
     for k, x in encoder.state()[0].items():
         assert torch.equal(x, again.state()[0][k]), k
-    other = out_of_fold(full, replace(batch, label=flipped), user, U, catalogue, settings)[-1][0]
+    other = fit_folds(full, replace(batch, label=flipped), user, U, catalogue, settings)[-1][0]
     same = [torch.equal(x, other.state()[0][k]) for k, x in folds[-1][0].state()[0].items()]
     assert not all(same)
 
@@ -183,7 +184,7 @@ def test_a_warm_start_takes_new_users_and_items(world, which):
     back = np.argsort(order).astype(np.int32)
     moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
     later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))
-    start = Start(
+    start = WarmStart(
         old, np.where(order == 39, -1, order), np.where(np.arange(U) < U - 9, np.arange(U), -1)
     )
     warm = kind.fit(moved, user, U, later, settings, start=start, epochs=3)

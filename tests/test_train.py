@@ -264,7 +264,7 @@ import functools, sys
 from ccf_batch import lm, train
 from ccf_batch.console import main
 lm.nano = functools.partial(lm.nano, steps=3)
-raise SystemExit(main(train.TrainSettings, train.run, "train"))
+raise SystemExit(main(train.TrainCommand, train.run, "train"))
 """
 
 
