@@ -3,7 +3,7 @@
     python benchmarks/metrics.py [--quick] --out FILE.json
 
 Synthetic rows with continuous and with rounded scores (many ties), of users with 20 rows on average,
-some with many more than others. Measured is `bootstrap.resample`: AUC, UAUC, log loss and calibration
+some with many more than others. Measured is `metrics.resample`: AUC, UAUC, log loss and calibration
 error on the rows and on 1,000 resamples of their users, in one process and on one thread. Making the
 rows is not counted.
 """
@@ -26,7 +26,7 @@ from ccf_batch.fingerprint import describe_machine, versions
 
 def measure(rows: int, resamples: int, decimals: int | None) -> dict:
     "What one call takes; `decimals`: the scores are rounded to so many."
-    from ccf_batch.bootstrap import METRICS, resample
+    from ccf_batch.metrics import ROW_METRICS, resample
 
     rng = np.random.default_rng(0)
     user = (rng.random(rows) ** 2 * (rows / 20)).astype(np.int64)
@@ -44,8 +44,8 @@ def measure(rows: int, resamples: int, decimals: int | None) -> dict:
         "distinct_scores": len(np.unique(margin)),
         "seconds": round(seconds, 2),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        **{m: getattr(found.quality, m) for m in METRICS},
-        **{f"{m}_interval": found.interval(m) for m in METRICS},
+        **{m: getattr(found.quality, m) for m in ROW_METRICS},
+        **{f"{m}_interval": found.interval(m) for m in ROW_METRICS},
     }
 
 

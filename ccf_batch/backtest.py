@@ -76,8 +76,8 @@ class BacktestCommand(ExperimentCommand):
 
 def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the result file
     "Carry out a plan. Raises `InputError` and `SettingsError`."
-    from ccf_batch.bootstrap import Resampled
     from ccf_batch.lab import with_seed
+    from ccf_batch.metrics import Resampled
     from ccf_batch.replay import Replays
 
     plan = experiment.read_plan(command.plan, TimedPlan)

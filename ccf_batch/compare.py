@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bootstrap import RESAMPLES, Resampled, difference, resample
-from .metrics import rela_impr
+from .metrics import RESAMPLES, Resampled, paired_difference, rela_impr, resample
 from .page import Sheet, show
 from .settings import Settings
 
@@ -74,7 +73,9 @@ def _against(
     "Columns of one model beside others."
     row: dict[str, Any] = {"against": against if against in found else None}
     for metric in ("auc", "uauc"):
-        paired = difference(result, found[against], metric) if against in found else [np.nan] * 3
+        paired = (
+            paired_difference(result, found[against], metric) if against in found else [np.nan] * 3
+        )
         names = f"{metric}_diff", f"{metric}_diff_low", f"{metric}_diff_high"
         row |= dict(zip(names, paired, strict=True))
     over = {b: rela_impr(result.quality.auc, found[b].quality.auc) for b in bases if b in found}

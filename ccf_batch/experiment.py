@@ -30,8 +30,8 @@ __all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of', 'wor
 if TYPE_CHECKING:
     import numpy as np
 
-    from ccf_batch.bootstrap import Resampled
     from ccf_batch.lab import Lab, Said
+    from ccf_batch.metrics import Resampled
 
 # %% ../nbs/api/24_experiment.ipynb #421a476a
 class Data(Group):
@@ -159,8 +159,8 @@ def measured(
     "Ask a method with each seed, and measure."
     import numpy as np
 
-    from ccf_batch.bootstrap import Resampled, resample
     from ccf_batch.lab import with_seed
+    from ccf_batch.metrics import Resampled, resample
 
     found = []
     for seed in seeds:
@@ -208,7 +208,7 @@ def differences(
     against: Sequence[str],
 ) -> list[dict[str, Any]]:
     "Each method's AUC and UAUC less those of some others, with paired 95% intervals; seeds' means."
-    from ccf_batch.bootstrap import difference
+    from ccf_batch.metrics import paired_difference
 
     best: dict[str, Resampled] = {}  # of each method its mean over seeds, or its only seed
     for (name, seed), result in results.items():
@@ -216,7 +216,7 @@ def differences(
             best[name] = result
     return [
         {"method": a, "against": b, "metric": metric}
-        | difference(best[a], best[b], metric)._asdict()
+        | paired_difference(best[a], best[b], metric)._asdict()
         for a in best
         for b in against
         for metric in ("auc", "uauc")

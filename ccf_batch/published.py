@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import lists
-from .bootstrap import RESAMPLES, mean_draws, percentiles
 from .errors import InputError, NothingToDo
+from .metrics import RESAMPLES, hit_rate_at, mean_draws, ndcg_at, percentiles, recall_at
 from .page import Sheet, show
 from .ranked import damage, date_folder, read_manifest
 from .settings import Settings
@@ -25,7 +25,7 @@ __all__ = ['POPULAR', 'METRICS', 'measure_lists', 'night_of', 'Outcome', 'depths
 
 # %% ../nbs/api/21_published.ipynb #d42e6b45
 POPULAR = "popular"  # the list to beat
-METRICS = {"recall": lists.recall_at, "ndcg": lists.ndcg_at, "hit_rate": lists.hit_rate_at}
+METRICS = {"recall": recall_at, "ndcg": ndcg_at, "hit_rate": hit_rate_at}
 
 
 def measure_lists(

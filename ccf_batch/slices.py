@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bootstrap import difference, resample
+from .metrics import paired_difference, resample
 
 # %% auto #0
 __all__ = ['known_of_rows', 'cut', 'gains']
@@ -79,7 +79,7 @@ def gains(
             ours, theirs = (resample(user[inside], label[inside], m[inside]) for m in (model, base))
             row: dict[str, Any] = {"by": name, "order": k, "slice": text, "rows": int(inside.sum())}
             for metric in ("auc", "log_loss"):
-                d = difference(ours, theirs, metric)
+                d = paired_difference(ours, theirs, metric)
                 row |= {metric: d.value, f"{metric}_low": d.low, f"{metric}_high": d.high}
             out.append(row)
     return out

@@ -8,16 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from ccf_batch.bootstrap import (
-    METRICS,
+from ccf_batch.metrics import (
+    ROW_METRICS,
     ByScore,
-    difference,
+    mass_bins,
     mean_draws,
+    paired_difference,
     percentiles,
+    quality,
     resample,
     user_counts,
 )
-from ccf_batch.metrics import mass_bins, quality
 
 ROW = st.tuples(st.integers(0, 5), st.integers(0, 1), st.integers(-3, 3))
 
@@ -102,13 +103,13 @@ def test_difference_is_paired_and_refuses_what_is_not():
     user, label, margin = rows_of(0, 3000, 60)
     noise = np.random.default_rng(1).normal(0, 0.3, 3000)
     a, b = (resample(user, label, m, 200, seed=5) for m in (margin, margin + noise))
-    found = difference(a, b)
+    found = paired_difference(a, b)
     assert found.value == pytest.approx(a.quality.auc - b.quality.auc)
     assert 0 < found.low < found.value < found.high
     apart = a.interval("auc").high - a.interval("auc").low
     assert found.high - found.low < apart / 2
-    assert difference(a, a) == (0, 0, 0)
-    mirrored = difference(b, a)
+    assert paired_difference(a, a) == (0, 0, 0)
+    mirrored = paired_difference(b, a)
     assert np.allclose(mirrored, (-found.value, -found.high, -found.low))
     for other in (
         resample(user, label, margin, 200, seed=6),
@@ -116,14 +117,14 @@ def test_difference_is_paired_and_refuses_what_is_not():
         resample(user[1:], label[1:], margin[1:], 200, seed=5),
     ):
         with pytest.raises(ValueError, match="not paired"):
-            difference(a, other)
+            paired_difference(a, other)
 
 
 def test_the_same_seed_gives_the_same_interval_and_names_do_not_matter():
     user, label, margin = rows_of(3)
     one, two = resample(user, label, margin, 50), resample(user, label, margin, 50)
     named = resample(np.array([f"u{u:02d}" for u in user]), label, margin, 50)
-    for metric in METRICS:
+    for metric in ROW_METRICS:
         assert np.array_equal(one.draws[metric], two.draws[metric])
         assert np.array_equal(one.draws[metric], named.draws[metric])
     assert one.interval("auc") != resample(user, label, margin, 50, seed=1).interval("auc")

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ccf_batch.bootstrap import difference, resample
 from ccf_batch.compare import baseline_margins, measure, sheets
-from ccf_batch.metrics import quality, rela_impr
+from ccf_batch.metrics import paired_difference, quality, rela_impr, resample
 
 
 def rows_of(seed=0, n=600):
@@ -48,7 +47,7 @@ def test_intervals_and_differences_are_those_of_the_bootstrap_of_each_subset():
         for metric in ("auc", "uauc", "log_loss"):
             assert (row[f"{metric}_low"], row[f"{metric}_high"]) == alone["model"].interval(metric)
         for metric in ("auc", "uauc"):
-            paired = difference(alone["model"], alone["BiasContent"], metric)
+            paired = paired_difference(alone["model"], alone["BiasContent"], metric)
             assert tuple(row[f"{metric}_diff{e}"] for e in ("", "_low", "_high")) == paired
         assert row["relaimpr"] == {
             b: pytest.approx(rela_impr(row["auc"], alone[b].quality.auc), nan_ok=True)

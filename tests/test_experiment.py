@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccf_batch import experiment, lab, slices
-from ccf_batch.bootstrap import resample
 from ccf_batch.errors import InputError
+from ccf_batch.metrics import resample
 from ccf_batch.settings import SettingsError
 from ccf_batch.settings_file import load
 

@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from ccf_batch.lists import (
-    coverage,
-    full_share,
-    hit_rate_at,
-    ndcg_at,
-    popularity_lift,
-    recall_at,
-)
+from ccf_batch.lists import coverage, full_share, popularity_lift
+from ccf_batch.metrics import hit_rate_at, ndcg_at, recall_at
 
 # each user: which places of the list are hits, and how many relevant items are not on it
 USERS = st.lists(st.tuples(st.lists(st.booleans(), max_size=8), st.integers(0, 4)), max_size=6)

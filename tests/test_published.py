@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch import publish
-from ccf_batch.bootstrap import mean_draws, percentiles
 from ccf_batch.database import connect
 from ccf_batch.errors import InputError, NothingToDo
+from ccf_batch.metrics import mean_draws, percentiles
 from ccf_batch.published import depths_of, measure_lists, outcome, sheets
 from ccf_batch.ranked import date_folder, row_schema
 from ccf_batch.run import Run, fingerprint_run, locked
