@@ -13,7 +13,9 @@ from pydantic import Field
 
 from . import experiment
 from .console import main
-from .experiment import ExperimentCommand, Method, Plan
+from .experiment import ExperimentCommand
+from .plan import Method, Plan, read_plan
+from .results import compare_methods, measure_seeds, show_table
 from .schedule import Schedule
 
 # %% auto #0
@@ -80,7 +82,7 @@ def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the resul
     from ccf_batch.metrics import Resampled
     from ccf_batch.replay import Replays
 
-    plan = experiment.read_plan(command.plan, TimedPlan)
+    plan = read_plan(command.plan, TimedPlan)
     base = experiment.workspace(plan, command.plan, command.shared, command.work)
     folder = command.work / plan.data.source / "replayed"
     lab = Replays(base, folder, plan.data.test_from, plan.data.test_until)
@@ -88,9 +90,9 @@ def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the resul
     rows: list[dict[str, Any]] = []
     months: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
-    for method, settings, seeds in experiment.asked(plan, base, command):
+    for method, settings, seeds in experiment.select_methods(plan, base, command):
         lab.schedule = method.schedule
-        for row, result in experiment.measured(lab, method, settings, seeds, lab.split, []):
+        for row, result in measure_seeds(lab, method, settings, seeds, lab.split, []):
             row |= {"dataset": plan.data.source, "rows": result.quality.rows}
             row |= {"schedule": method.schedule.model_dump(exclude_defaults=True)}
             row["schedule"]["every"] = method.schedule.every
@@ -102,8 +104,8 @@ def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the resul
                 months += [{"method": method.name, "seed": row["seed"]} | m for m in of]
             rows.append(row)
             results[row["method"], row["seed"]] = result
-    gaps = experiment.differences(results, plan.against)
-    experiment.show(f"{plan.title}: nights of the {lab.split} rows", rows, gaps)
+    gaps = compare_methods(results, plan.against)
+    show_table(f"{plan.title}: nights of the {lab.split} rows", rows, gaps)
     if command.choose:
         return {"rows": rows, "differences": gaps, "months": months}
     return experiment.write_results(command, plan, rows, gaps, months=months)

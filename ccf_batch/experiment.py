@@ -5,119 +5,32 @@
 # %% ../nbs/api/24_experiment.ipynb #30628cf9
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import CliPositionalArg, CliVariadicArg
 
 from . import disk
-from .console import main, say, table
+from .console import main, say
 from .errors import InputError
 from .fingerprint import describe_machine, versions
-from .settings import Flags, Group, Operation, Settings, SettingsError
-from .settings_file import explain, load, load_file, merged
+from .plan import Plan, read_plan, settings_of
+from .results import compare_methods, measure_seeds, measure_slices, show_table
+from .settings import Flags, Operation, Settings
+from .settings_file import load
 
 # %% auto #0
-__all__ = ['METRICS', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of', 'workspace', 'measured', 'differences', 'sliced',
-           'ExperimentCommand', 'show', 'write_results', 'asked', 'run', 'command']
+__all__ = ['workspace', 'ExperimentCommand', 'write_results', 'select_methods', 'run', 'command']
 
 # %% ../nbs/api/24_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
     import numpy as np
 
-    from ccf_batch.lab import Lab, Said
     from ccf_batch.metrics import Resampled
-
-# %% ../nbs/api/24_experiment.ipynb #421a476a
-class Data(Group):
-    "The data set of an experiment, below the folder that `--shared` names."
-
-    source: str
-    """Its folder."""
-    meta: str | None = None
-    """Folder of MovieLens-1M's movies.dat, where genres come from."""
-    config: str | None = None
-    """Settings file with the mapping of its columns, beside the plan or relative to it."""
-    test_from: dt.date
-    """First day of the test rows; what is before is for training and validation."""
-    test_until: dt.date | None = None
-    """Day after their last; unset: all there are."""
-
-
-class Method(Group):
-    "One row of the table, for each seed."
-
-    name: str
-    """As the table calls it; for a baseline its own name."""
-    kind: Literal["baseline", "encoder", "reweighted", "mlp", "model"]
-    """What it is made of."""
-    seeds: list[int] | None = None
-    """Unset: those of the plan."""
-    quick: bool = False
-    """Whether `--quick` includes it, with one seed."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """What it changes in the settings, as `ccf.toml` has them."""
-
-
-class Plan(Group):
-    "An experiment."
-
-    title: str
-    """Heading of its table."""
-    data: Data
-    seeds: list[int] = Field(default=[0], min_length=1)
-    """Each method is fitted with each of them."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """What all methods change in the settings that the data set has."""
-    against: list[str] = Field(default_factory=list)
-    """Names of methods that every other is compared with, pair by pair."""
-    where: list[str] = Field(default_factory=list)
-    """Names of methods whose gain over those of `against` is shown by slices of the rows, too."""
-    method: list[Method] = Field(min_length=1)
-    """The rows, in the order of the table."""
-
-
-def read_plan(
-    file: Path,
-    kind: Any = Plan,  # Which class of plan
-) -> Any:  # An instance of it
-    "A plan from its file; raises `SettingsError` with a line for each mistake."
-    content = load_file(file)
-    try:
-        plan = kind(**content)
-    except ValidationError as e:
-        raise SettingsError(explain(e, kind, file, content, [])) from None
-    names = [m.name for m in plan.method]
-    for key in ("against", "where"):
-        for name in getattr(plan, key):
-            if name not in names:
-                raise SettingsError(f"{file}: {key}: there is no method called {name!r}")
-    if twice := {n for n in names if names.count(n) > 1}:
-        raise SettingsError(f"{file}: two methods are called {sorted(twice)[0]!r}")
-    return plan
-
-
-def settings_of(
-    plan: Plan,
-    base: Settings,  # Of the workspace
-    method: Method,
-    file: Path,  # Of the plan
-) -> Settings:
-    "What a method is fitted with; a `model.base` that begins with a dot lies relative to the plan. Raises `SettingsError`."
-    tree = merged(base.saved(), plan.settings, method.settings)
-    if str(tree["model"]["base"]).startswith("."):
-        tree["model"]["base"] = str((file.parent / tree["model"]["base"]).resolve())
-    try:
-        settings = Settings(**tree)
-    except ValidationError as e:
-        raise SettingsError(explain(e, Settings, file, tree, [])) from None
-    settings._workspace = base.workspace
-    return settings
 
 # %% ../nbs/api/24_experiment.ipynb #2691c190
 def workspace(
@@ -143,113 +56,6 @@ def workspace(
         flags = [f"--{name}={path}" for name, path in given.items()]
         ingest.run(load(ingest.IngestCommand, config, flags, missing_ok=True))
     return load(config=config)
-
-# %% ../nbs/api/24_experiment.ipynb #9c055d00
-METRICS = ("auc", "uauc", "log_loss", "calibration_error")
-
-
-def measured(
-    lab: Lab,
-    method: Method,
-    settings: Settings,  # With what the method changes
-    seeds: Sequence[int],
-    split: str,  # valid or test
-    margins: list[np.ndarray],  # Is filled, seed by seed
-) -> Iterator[tuple[dict[str, Any], Resampled]]:  # A row of the table and its resamples
-    "Ask a method with each seed, and measure."
-    import numpy as np
-
-    from ccf_batch.lab import with_seed
-    from ccf_batch.metrics import Resampled, resample
-
-    found = []
-    for seed in seeds:
-        s = with_seed(settings, seed)
-        said: Said = lab.ask(method.kind, method.name, s)
-        margin = getattr(said, split)
-        if np.isnan(margin).any():
-            raise InputError(
-                f"{method.name}: {np.isnan(margin).sum()} {split} rows were rejected, so it cannot be "
-                "compared; raise prompt.max_tokens in its settings"
-            )
-        batch = getattr(lab.rows(s), split)
-        user = batch.user_id.to_numpy(zero_copy_only=False)[batch.group_of]
-        result = resample(user, batch.label, margin)
-        cost: dict[str, Any] = {"seconds": round(said.seconds, 2), "parameters": said.parameters}
-        if "tokens_a_pair" in said.about:
-            cost["tokens_a_pair"] = round(said.about["tokens_a_pair"], 1)
-        cost["key"] = lab.key(method.kind, method.name, s)
-        yield _row(method, seed, result) | cost, result
-        found.append(result)
-        margins.append(margin)
-    if len(found) > 1:
-        draws = {m: np.mean([r.draws[m] for r in found], axis=0) for m in METRICS}
-        means: dict[str, Any] = {
-            m: float(np.mean([getattr(r.quality, m) for r in found])) for m in METRICS
-        }
-        quality = found[0].quality._replace(**means)
-        mean = Resampled(quality, draws, found[0].drawn)
-        yield _row(method, "mean", mean), mean
-        average = resample(user, batch.label, np.mean(margins, axis=0))
-        yield _row(method, "average", average), average
-
-
-def _row(method: Method, seed: int | str, result: Resampled) -> dict[str, Any]:
-    row: dict[str, Any] = {"method": method.name, "seed": seed}
-    for metric in METRICS:
-        low, high = result.interval(metric)
-        row |= {metric: getattr(result.quality, metric)}
-        row |= {f"{metric}_low": low, f"{metric}_high": high}
-    return row
-
-
-def differences(
-    results: dict[tuple[str, int | str], Resampled],  # method and seed
-    against: Sequence[str],
-) -> list[dict[str, Any]]:
-    "Each method's AUC and UAUC less those of some others, with paired 95% intervals; seeds' means."
-    from ccf_batch.metrics import paired_difference
-
-    best: dict[str, Resampled] = {}  # of each method its mean over seeds, or its only seed
-    for (name, seed), result in results.items():
-        if seed == "mean" or name not in best:
-            best[name] = result
-    return [
-        {"method": a, "against": b, "metric": metric}
-        | paired_difference(best[a], best[b], metric)._asdict()
-        for a in best
-        for b in against
-        for metric in ("auc", "uauc")
-        if a != b and b in best
-    ]
-
-# %% ../nbs/api/24_experiment.ipynb #469e0107
-def sliced(
-    lab: Lab,
-    settings: dict[str, Settings],  # Of each method, with its first seed
-    margins: dict[str, list[np.ndarray]],  # Of each method, seed by seed
-    where: Sequence[str],
-    against: Sequence[str],
-    split: str,
-) -> list[dict[str, Any]]:  # As from `slices.gains`, with method and against
-    "Gains of some methods over others by what is known of a row."
-    import numpy as np
-
-    from ccf_batch.slices import gains, known_of_rows
-
-    found = []
-    for name in where:
-        rows = lab.rows(settings[name])
-        batch = getattr(rows, split)
-        by = known_of_rows(rows.train, batch, rows.catalogue, settings[name])
-        user = batch.user_id.to_numpy(zero_copy_only=False)[batch.group_of]
-        for base in (b for b in against if b != name and b in margins):
-            both = (np.mean(margins[m], axis=0) for m in (name, base))
-            found += [
-                {"method": name, "against": base} | row
-                for row in gains(by, user, batch.label, *both)
-            ]
-    return found
 
 # %% ../nbs/api/24_experiment.ipynb #7124b47b
 def _cache() -> Path:
@@ -288,36 +94,6 @@ class ExperimentCommand(Flags):
         return self.operation.log
 
 # %% ../nbs/api/24_experiment.ipynb #5dc141aa
-def show(title: str, rows: list[dict[str, Any]], gaps: list[dict[str, Any]]) -> None:
-    "Print the table, and the differences."
-
-    def between(r: dict[str, Any], name: str = "", sign: str = "") -> str:
-        return f"{r[f'{name}low']:{sign}.4f} to {r[f'{name}high']:{sign}.4f}"
-
-    columns = ["method", "seed", ">AUC", ">95%", ">UAUC", ">95%", ">log loss", ">seconds"]
-    cells = [
-        [
-            r["method"],
-            r["seed"],
-            *(c for m in ("auc", "uauc") for c in (f"{r[m]:.4f}", between(r, f"{m}_"))),
-            f"{r['log_loss']:.4f}",
-            f"{r['seconds']:.1f}" if "seconds" in r else "",
-        ]
-        for r in rows
-    ]
-    table(title, columns, cells)
-    if gaps:
-        of: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-        for g in gaps:
-            of.setdefault((g["method"], g["against"]), {})[g["metric"]] = g
-        cells = [
-            [a, b, *(c for m in by for c in (f"{by[m]['value']:+.4f}", between(by[m], "", "+")))]
-            for (a, b), by in of.items()
-        ]
-        columns = ["method", "less", ">AUC", ">paired 95%", ">UAUC", ">paired 95%"]
-        table("Differences, mean of seeds", columns, cells)
-
-
 def write_results(
     command: ExperimentCommand,
     plan: Plan,
@@ -352,7 +128,7 @@ def write_results(
     return content
 
 # %% ../nbs/api/24_experiment.ipynb #d6fbe960
-def asked(
+def select_methods(
     plan: Plan, base: Settings, command: ExperimentCommand
 ) -> Iterator[tuple[Any, Settings, list[int]]]:  # Method, its settings, its seeds
     "The methods that the command line asks for."
@@ -378,17 +154,17 @@ def run(command: ExperimentCommand) -> dict[str, Any]:  # The content of the res
     split = "valid" if command.choose else "test"
     used: dict[str, Settings] = {}
     margins: dict[str, list[np.ndarray]] = {}
-    for method, settings, seeds in asked(plan, base, command):
+    for method, settings, seeds in select_methods(plan, base, command):
         used[method.name] = with_seed(settings, seeds[0])
         said = margins.setdefault(method.name, [])
-        for row, result in measured(lab, method, settings, seeds, split, said):
+        for row, result in measure_seeds(lab, method, settings, seeds, split, said):
             rows.append(row | {"dataset": plan.data.source, "rows": result.quality.rows})
             results[row["method"], row["seed"]] = result
-    gaps = differences(results, plan.against)
+    gaps = compare_methods(results, plan.against)
     where = [name for name in plan.where if name in used]
-    slices = sliced(lab, used, margins, where, plan.against, split)
+    slices = measure_slices(lab, used, margins, where, plan.against, split)
     title = f"{plan.title}: {'validation' if command.choose else 'test'} rows"
-    show(title, rows, gaps)
+    show_table(title, rows, gaps)
     if command.choose:
         return {"rows": rows, "differences": gaps, "slices": slices}
     return write_results(command, plan, rows, gaps, slices=slices)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ccf_batch import __main__ as program
-from ccf_batch import __version__, experiment
+from ccf_batch import __version__
 from ccf_batch.backtest import BacktestCommand
 from ccf_batch.evaluate import Command as EvaluateCommand
 from ccf_batch.experiment import ExperimentCommand
@@ -286,10 +286,11 @@ def test_an_experiment_is_stopped_and_logged_as_any_command(
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
         monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
-    monkeypatch.setattr(experiment, "read_plan", slow)
+    entry = importlib.import_module(f"ccf_batch.{name}")
+    monkeypatch.setattr(entry, "read_plan", slow)
     log = tmp_path / "log.jsonl"
     flags = ["plan.toml", "--shared", "x", "--operation.log", str(log)]
-    assert importlib.import_module(f"ccf_batch.{name}").command(flags) == code
+    assert entry.command(flags) == code
     assert f"python -m ccf_batch.{name}: stopped" in capsys.readouterr().err
     start, end = (json.loads(line) for line in log.read_text().splitlines())
     assert start["command"] == end["command"] == name

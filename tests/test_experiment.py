@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from ccf_batch import experiment, lab, slices
 from ccf_batch.errors import InputError
 from ccf_batch.metrics import resample
+from ccf_batch.plan import read_plan
+from ccf_batch.results import compare_methods
 from ccf_batch.settings import SettingsError
 from ccf_batch.settings_file import load
 
@@ -188,7 +190,7 @@ def test_differences_are_of_means_where_there_are_several_seeds():
     rng = np.random.default_rng(0)
     user, label = np.repeat(np.arange(50), 8), rng.integers(0, 2, 400)
     one, two = (resample(user, label, rng.normal(size=400) + label, 50) for _ in range(2))
-    gaps = experiment.differences({("a", 0): one, ("a", "mean"): two, ("b", 0): one}, ["b"])
+    gaps = compare_methods({("a", 0): one, ("a", "mean"): two, ("b", 0): one}, ["b"])
     assert [g["metric"] for g in gaps] == ["auc", "uauc"]
     assert gaps[0]["value"] == pytest.approx(two.quality.auc - one.quality.auc)
 
@@ -197,4 +199,4 @@ def test_settings_errors_name_the_plan(tmp_path):
     file = tmp_path / "plan.toml"
     file.write_text("title = 3\n")
     with pytest.raises(SettingsError, match=r"plan.toml: title"):
-        experiment.read_plan(file)
+        read_plan(file)
