@@ -1,7 +1,9 @@
 "Fixtures that several test files use."
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,17 @@ def sample(tmp_path_factory) -> Path:
         console.main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=flags) == 0
     )
     return workspace
+
+
+@pytest.fixture
+def sigint_stops() -> Iterator[None]:
+    """SIGINT interrupts this process and the processes that it starts, also where it was ignored.
+
+    The background jobs of a shell (`nohup … &`) start with SIGINT ignored, and so do their children.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_terminal_summary(terminalreporter):
