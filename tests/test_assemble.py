@@ -410,6 +410,16 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
     assert sorted(rows_of(again)) == sorted(rows)
 
 
+def test_ties_of_the_popular_list_go_to_the_smaller_item_id(tmp_path):
+    likes = {40: 1, 30: 2, 20: 1, 10: 2, 0: 1}
+    events = [Event(u, item, START, 5.0) for item, n in likes.items() for u in range(n)]
+    write_lake(tmp_path, [Item(item) for item in likes], events)
+    assembly = Assembly(connect(), settings_for(tmp_path), (START + DAY).date())
+    assembly.prepare()
+    rows = assembly.con.execute("SELECT item_row FROM assembly.popular ORDER BY place").fetchall()
+    assert rows == [(1,), (3,), (0,), (2,), (4,)]
+
+
 def test_negatives_follow_popularity_and_seed(tmp_path):
     "Enough draws: four different ones each, in proportion to popularity^0.75."
     items = [Item(i) for i in range(30)]
@@ -429,6 +439,16 @@ def test_negatives_follow_popularity_and_seed(tmp_path):
     heavy = sum(drawn[i] for i in range(15, 29)) / 3200
     # without replacement, so a little flatter than the weights
     assert abs(heavy - weights[15:].sum() / weights.sum()) < 0.06
+    # one draw each is in proportion: no other power explains them as well
+    one = settings_for(tmp_path, train={"negatives": 1})
+    batch = Assembly(connect(), one, (START + 2 * DAY).date()).examples_after(START + DAY)
+    item = batch.candidate[batch.label == 0]
+    assert len(item) == 800
+    likelihood = {}
+    for power in (0.5, 0.65, 0.75, 0.85, 1.0):
+        weights = np.array([(1 + 10 * i) ** power for i in range(29)])
+        likelihood[power] = np.log(weights / weights.sum())[item].sum()
+    assert max(likelihood, key=likelihood.get) == 0.75
     other = settings_for(tmp_path, train={"negatives": 4, "seed": 1})
     changed = Assembly(connect(), other, (START + 2 * DAY).date()).examples_after(START + DAY)
     assert changed.candidate.tolist() != batch.candidate.tolist()

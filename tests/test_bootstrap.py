@@ -77,6 +77,14 @@ def test_counts_of_many_users_come_in_parts():
     assert [len(p) for p in parts] == [1, 1, 1] and not np.array_equal(parts[0], parts[1])
 
 
+def test_an_interval_is_the_percentiles_2_5_and_97_5_of_the_draws():
+    assert percentiles(np.append(np.arange(1001.0), np.nan)) == pytest.approx((25, 975))
+    found = resample(*rows_of(0), resamples=100)
+    for metric in METRICS:
+        expected = np.percentile(found.draws[metric], [2.5, 97.5])
+        assert found.interval(metric) == pytest.approx(tuple(expected))
+
+
 def test_intervals_cover_what_the_rows_were_drawn_from():
     "Of 95% intervals from 120 samples, about 95% should hold the true AUC."
     big = rows_of(0, rows=400_000, users=10, decimals=6)

@@ -119,6 +119,16 @@ def test_the_columns(tmp_path):
     assert table["source"].to_pylist() == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_ties_at_the_cut_go_to_the_smaller_item_id(tmp_path, order):
+    rows = [
+        (user, item, 1.0 if (user, item) == (1, 5) else 0.5) for user in (1, 2) for item in range(6)
+    ]
+    table, removed = ranked(night(tmp_path, rules={"apply": ["top_k"]}, top_k=3), rows[::order])
+    assert table["item_id"].to_pylist() == [50, 0, 10, 0, 10, 20]
+    assert removed == {"no_margin": 0, "top_k": 6}
+
+
 def test_ranking_works_on_a_cursor_and_leaves_nothing_behind(tmp_path):
     assembly = night(tmp_path)
     cursor = assembly.con.cursor()

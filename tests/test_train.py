@@ -175,6 +175,7 @@ def test_training_scores_as_scoring_does(config):
     model, catalogue, batch, user = answering(config)
     some = np.arange(60, 0, -2)
     batch, user = take_groups(batch, some), user[some]
+    assert np.diff(batch.history_offsets).max() > model.settings.prompt.history_length
     (part, logit), _ = forward(model, catalogue, batch, user)
     scored = Scorer(model, catalogue).score(batch)
     np.testing.assert_allclose(logit.numpy(), scored.cf_logit, atol=1e-6)
