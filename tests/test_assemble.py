@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 
 from ccf_batch.assemble import NEIGHBOURS, Assembly, Batch, candidate_recall
 from ccf_batch.console import InputError
@@ -23,9 +23,6 @@ from ccf_batch.settings import Settings
 DAY = dt.timedelta(days=1)
 START = dt.datetime(2026, 3, 1)
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))
-quick = hypothesis_settings(
-    max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
 
 
 @dataclass(frozen=True)
@@ -247,7 +244,7 @@ def worlds(draw, implicit=False):
     return items, events, (START + draw(st.integers(1, 5)) * DAY).date()
 
 
-@quick
+@examples(30)
 @given(
     world=worlds(),
     history=st.integers(0, 3),
@@ -313,7 +310,7 @@ def test_groups_are_the_oracles(
     ]
 
 
-@quick
+@examples(30)
 @given(world=worlds(), history=st.integers(0, 3), newest=st.integers(1, 30))
 def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, newest):
     items, events, date = world
@@ -379,7 +376,7 @@ def check_examples(batch: Batch, oracle: Oracle, length: int) -> None:
         previous = (user, past, times[-1])
 
 
-@quick
+@examples(30)
 @given(world=worlds(implicit=True), negatives=st.integers(1, 4), seed=st.integers(0, 3))
 def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negatives, seed):
     items, events, date = world
@@ -454,7 +451,7 @@ def test_negatives_follow_popularity_and_seed(tmp_path):
     assert changed.candidate.tolist() != batch.candidate.tolist()
 
 
-@quick
+@examples(30)
 @given(world=worlds(), late=worlds())
 def test_an_old_date_looks_the_same_after_new_rows_arrived(tmp_path_factory, world, late):
     "Rows that come in at or after the cut-off change nothing, whenever they happened."

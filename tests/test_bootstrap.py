@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from sklearn.metrics import roc_auc_score
 
 from ccf_batch.bootstrap import (
@@ -28,6 +29,7 @@ def rows_of(seed, rows=600, users=30, decimals=1):
     return user, (rng.random(rows) < 1 / (1 + np.exp(-margin))).astype(np.int8), margin
 
 
+@pytest.mark.quick
 @given(st.lists(ROW, min_size=1, max_size=60), st.lists(st.integers(0, 3), min_size=6, max_size=6))
 def test_weighted_auc_is_that_of_scikit_learn(rows, counts):
     user, label, score = (np.array(x) for x in zip(*rows, strict=True))
@@ -42,7 +44,8 @@ def test_weighted_auc_is_that_of_scikit_learn(rows, counts):
         assert math.isnan(found)
 
 
-@settings(max_examples=30)
+@pytest.mark.quick
+@examples(30)
 @given(st.integers(0, 10**6))
 def test_a_resample_is_the_sample_with_the_rows_of_drawn_users_repeated(seed):
     user, label, margin = rows_of(seed, rows=120, users=8)
@@ -65,6 +68,7 @@ def test_a_resample_is_the_sample_with_the_rows_of_drawn_users_repeated(seed):
         assert found.draws["calibration_error"][b] == pytest.approx(np.abs(gap).sum() / len(rows))
 
 
+@pytest.mark.quick
 @given(st.integers(1, 60), st.integers(0, 5))
 def test_counts_are_multinomial_and_do_not_depend_on_how_they_are_cut(users, seed):
     whole = np.concatenate(list(user_counts(users, 7, seed)))

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, example, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from properties import examples
 
 from ccf_batch import console, ingest, tables
 from ccf_batch.console import InputError
@@ -528,9 +528,7 @@ CELL = st.sampled_from(
 )
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(25)
 @given(records=st.lists(st.lists(CELL, min_size=1, max_size=5), min_size=0, max_size=12))
 @example(records=[["a", "a", "2026-05-01", ""], ["b", "a", "2026-05-01", "", "b"]])
 def test_every_row_is_in_the_lake_or_among_the_rejects_at_its_place(

@@ -50,6 +50,7 @@ def batch():
     return tiny.batch_of(np.random.default_rng(5), 25)
 
 
+@pytest.mark.quick
 @given(st.data())
 def test_take_groups_is_what_a_list_would_do(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from test_assemble import DAY, START, Event, Item, settings_for, write_lake
 
 from ccf_batch.assemble import Assembly
@@ -43,9 +43,7 @@ def ranked(assembly, rows):
     return rank(assembly.con, margins_of(rows), assembly, assembly.settings)
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+@examples(25)
 @given(
     margins=st.dictionaries(
         st.tuples(st.sampled_from([1, 2]), st.integers(0, 5)),

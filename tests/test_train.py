@@ -54,6 +54,7 @@ def config(lake, tmp_path):
     return tmp_path / "ccf.toml"
 
 
+@pytest.mark.quick
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=40),
     folds=st.integers(1, 4),
