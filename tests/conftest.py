@@ -1,4 +1,4 @@
-"Fixtures that several test files use."
+"What several test files use: fixtures, how often properties are tried, and the order of files."
 
 import os
 import signal
@@ -65,6 +65,12 @@ def sigint_stops() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def pytest_collection_modifyitems(items):
+    "Files with slow tests come first: no process should begin one when the others are about to end."
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter):
