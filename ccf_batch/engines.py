@@ -16,13 +16,17 @@ from .errors import InputError
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['FASTER', 'ENGINES', 'Choice', 'vllm_version', 'choose', 'scorer']
+__all__ = ['FASTER', 'ENGINES', 'Choice', 'vllm_version', 'choose', 'served_engine', 'scorer']
 
 # %% ../nbs/api/16_engines.ipynb #14ed0700
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ccf_batch.batch import Catalogue
     from ccf_batch.model import Model
+    from ccf_batch.prompt import Suffixes
     from ccf_batch.scorer import MakeEngine, Scorer
+    from ccf_batch.vllm_engine import VllmEngine
 
 # %% ../nbs/api/16_engines.ipynb #634771d1
 FASTER = "1.1 to 24 times"  # packed against vLLM: benchmarks/results/engines.json
@@ -74,9 +78,24 @@ def _packed(settings: Settings, key: str) -> MakeEngine:
     return packed_engine
 
 
+def served_engine(
+    model: Model,
+    suffixes: Suffixes,  # Of the whole catalogue
+    item_rows_Id: Tensor,  # [I, d] slot rows of the whole catalogue
+    token_budget: int,  # New tokens in one step
+    folder: Path,  # Of the serving checkpoint
+    key: str,  # The bundle's id
+) -> VllmEngine:
+    "Make the vLLM engine of a model, as a scorer asks for it."
+    from ccf_batch.vllm_engine import VllmEngine
+
+    rows_Id = item_rows_Id.detach().to(model.lm.device, model.lm.dtype)
+    sizes = token_budget, model.settings.prompt.max_tokens
+    return VllmEngine(model.lm, suffixes, rows_Id, *sizes, folder, key, model.prompts().block)
+
+
 def _vllm(settings: Settings, key: str) -> MakeEngine:
     from ccf_batch.bundle import serving_folder
-    from ccf_batch.vllm_engine import served_engine
 
     return functools.partial(served_engine, folder=serving_folder(settings) / key, key=key)
 

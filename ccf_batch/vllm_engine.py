@@ -21,11 +21,10 @@ from pydantic import ValidationError
 from . import serving
 from .errors import InputError
 from .lm import LM
-from .model import Model
 from .prompt import Groups, Suffixes
 
 # %% auto #0
-__all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes', 'start', 'VllmEngine', 'served_engine']
+__all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes', 'start', 'VllmEngine']
 
 # %% ../nbs/api/16_vllm_engine.ipynb #f3967323
 ENVIRONMENT = {
@@ -227,17 +226,3 @@ class VllmEngine:
         self.llm.llm_engine.engine_core.shutdown()
         del self.llm
         gc.collect()
-
-# %% ../nbs/api/16_vllm_engine.ipynb #a4c7eb2c
-def served_engine(
-    model: Model,
-    suffixes: Suffixes,  # Of the whole catalogue
-    item_rows_Id: torch.Tensor,  # [I, d] slot rows of the whole catalogue
-    token_budget: int,  # New tokens in one step
-    folder: Path,  # Of the serving checkpoint
-    key: str,  # The bundle's id
-) -> VllmEngine:
-    "Make the vLLM engine of a model, as a scorer asks for it."
-    rows_Id = item_rows_Id.detach().to(model.lm.device, model.lm.dtype)
-    sizes = token_budget, model.settings.prompt.max_tokens
-    return VllmEngine(model.lm, suffixes, rows_Id, *sizes, folder, key, model.prompts().block)

@@ -9,22 +9,18 @@ import pickle
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from properties import examples
 
 TIMES = int(os.environ.get("CCF_HARM", "1"))
 TRIED = Counter()  # inputs by layer
 
 
-def fuzz(examples):
+def fuzz(count):
     "How often a property is tried."
-    return settings(
-        max_examples=examples * TIMES,
-        derandomize=TIMES == 1,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    tried = examples(count * TIMES)
+    return settings(tried, derandomize=tried.derandomize and TIMES == 1)
 
 
 NASTY = [

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 
 from ccf_batch.assemble import NEIGHBOURS, Assembly
 from ccf_batch.batch import Batch
@@ -25,9 +25,6 @@ from ccf_batch.settings import Settings
 DAY = dt.timedelta(days=1)
 START = dt.datetime(2026, 3, 1)
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))
-quick = hypothesis_settings(
-    max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
 
 
 @dataclass(frozen=True)
@@ -249,7 +246,7 @@ def worlds(draw, implicit=False):
     return items, events, (START + draw(st.integers(1, 5)) * DAY).date()
 
 
-@quick
+@examples(30)
 @given(
     world=worlds(),
     history=st.integers(0, 3),
@@ -315,7 +312,7 @@ def test_groups_are_the_oracles(
     ]
 
 
-@quick
+@examples(30)
 @given(world=worlds(), history=st.integers(0, 3), newest=st.integers(1, 30))
 def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, newest):
     items, events, date = world
@@ -381,7 +378,7 @@ def check_examples(batch: Batch, oracle: Oracle, length: int) -> None:
         previous = (user, past, times[-1])
 
 
-@quick
+@examples(30)
 @given(world=worlds(implicit=True), negatives=st.integers(1, 4), seed=st.integers(0, 3))
 def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negatives, seed):
     items, events, date = world
@@ -412,6 +409,16 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
     assert sorted(rows_of(again)) == sorted(rows)
 
 
+def test_ties_of_the_popular_list_go_to_the_smaller_item_id(tmp_path):
+    likes = {40: 1, 30: 2, 20: 1, 10: 2, 0: 1}
+    events = [Event(u, item, START, 5.0) for item, n in likes.items() for u in range(n)]
+    write_lake(tmp_path, [Item(item) for item in likes], events)
+    assembly = Assembly(connect(), settings_for(tmp_path), (START + DAY).date())
+    assembly.prepare()
+    rows = assembly.con.execute("SELECT item_row FROM assembly.popular ORDER BY place").fetchall()
+    assert rows == [(1,), (3,), (0,), (2,), (4,)]
+
+
 def test_negatives_follow_popularity_and_seed(tmp_path):
     "Enough draws: four different ones each, in proportion to popularity^0.75."
     items = [Item(i) for i in range(30)]
@@ -431,12 +438,22 @@ def test_negatives_follow_popularity_and_seed(tmp_path):
     heavy = sum(drawn[i] for i in range(15, 29)) / 3200
     # without replacement, so a little flatter than the weights
     assert abs(heavy - weights[15:].sum() / weights.sum()) < 0.06
+    # one draw each is in proportion: no other power explains them as well
+    one = settings_for(tmp_path, train={"negatives": 1})
+    batch = Assembly(connect(), one, (START + 2 * DAY).date()).examples_after(START + DAY)
+    item = batch.candidate[batch.label == 0]
+    assert len(item) == 800
+    likelihood = {}
+    for power in (0.5, 0.65, 0.75, 0.85, 1.0):
+        weights = np.array([(1 + 10 * i) ** power for i in range(29)])
+        likelihood[power] = np.log(weights / weights.sum())[item].sum()
+    assert max(likelihood, key=likelihood.get) == 0.75
     other = settings_for(tmp_path, train={"negatives": 4, "seed": 1})
     changed = Assembly(connect(), other, (START + 2 * DAY).date()).examples_after(START + DAY)
     assert changed.candidate.tolist() != batch.candidate.tolist()
 
 
-@quick
+@examples(30)
 @given(world=worlds(), late=worlds())
 def test_an_old_date_looks_the_same_after_new_rows_arrived(tmp_path_factory, world, late):
     "Rows that come in at or after the cut-off change nothing, whenever they happened."

@@ -136,6 +136,7 @@ def test_a_bundle_that_is_too_old_stops_or_warns(ws, monkeypatch, capsys):
     assert "is published already" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("sigint_stops")
 @pytest.mark.parametrize("sent, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_abandons_its_shard_and_keeps_the_others(ws, sent, code):
     flags = ["--config", str(ws / "ccf.toml"), "--score.shard-users", "20"]

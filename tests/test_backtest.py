@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
-from hypothesis import settings as rules
 from hypothesis import strategies as st
+from properties import examples
 from tiny import CONFIG, write_workspace
 from worlds import make_catalogue, make_settings
 
@@ -55,7 +55,7 @@ def methods():
     yield replay.RefittedEncoder(CATALOGUE, SMALL)
 
 
-@rules(max_examples=10, deadline=None)
+@examples(10)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.sampled_from(["month", "week", "night"]))
 def test_a_night_knows_nothing_of_what_comes_after_it(seed, night, every):
     before = batch_of(seed, 40, BEGIN, 29)
@@ -136,7 +136,8 @@ def test_a_warm_start_ends_where_a_fit_from_scratch_does_and_sooner(sample):
     assert np.corrcoef(*found)[0, 1] > 0.999 and np.abs(found[0] - found[1]).max() < 0.1
 
 
-@rules(max_examples=50, deadline=None)
+@pytest.mark.quick
+@examples(50)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.floats(0.1, 10))
 def test_a_running_offset_is_one_newton_step_on_what_came_before(seed, rows, penalty):
     rng = np.random.default_rng(seed)

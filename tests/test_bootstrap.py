@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from sklearn.metrics import roc_auc_score
 
 from ccf_batch.metrics import (
@@ -29,6 +30,7 @@ def rows_of(seed, rows=600, users=30, decimals=1):
     return user, (rng.random(rows) < 1 / (1 + np.exp(-margin))).astype(np.int8), margin
 
 
+@pytest.mark.quick
 @given(st.lists(ROW, min_size=1, max_size=60), st.lists(st.integers(0, 3), min_size=6, max_size=6))
 def test_weighted_auc_is_that_of_scikit_learn(rows, counts):
     user, label, score = (np.array(x) for x in zip(*rows, strict=True))
@@ -43,7 +45,8 @@ def test_weighted_auc_is_that_of_scikit_learn(rows, counts):
         assert math.isnan(found)
 
 
-@settings(max_examples=30)
+@pytest.mark.quick
+@examples(30)
 @given(st.integers(0, 10**6))
 def test_a_resample_is_the_sample_with_the_rows_of_drawn_users_repeated(seed):
     user, label, margin = rows_of(seed, rows=120, users=8)
@@ -66,6 +69,7 @@ def test_a_resample_is_the_sample_with_the_rows_of_drawn_users_repeated(seed):
         assert found.draws["calibration_error"][b] == pytest.approx(np.abs(gap).sum() / len(rows))
 
 
+@pytest.mark.quick
 @given(st.integers(1, 60), st.integers(0, 5))
 def test_counts_are_multinomial_and_do_not_depend_on_how_they_are_cut(users, seed):
     whole = np.concatenate(list(user_counts(users, 7, seed)))
@@ -76,6 +80,14 @@ def test_counts_are_multinomial_and_do_not_depend_on_how_they_are_cut(users, see
 def test_counts_of_many_users_come_in_parts():
     parts = list(user_counts(3_000_000, 3, 0))
     assert [len(p) for p in parts] == [1, 1, 1] and not np.array_equal(parts[0], parts[1])
+
+
+def test_an_interval_is_the_percentiles_2_5_and_97_5_of_the_draws():
+    assert percentiles(np.append(np.arange(1001.0), np.nan)) == pytest.approx((25, 975))
+    found = resample(*rows_of(0), resamples=100)
+    for metric in ROW_METRICS:
+        expected = np.percentile(found.draws[metric], [2.5, 97.5])
+        assert found.interval(metric) == pytest.approx(tuple(expected))
 
 
 def test_intervals_cover_what_the_rows_were_drawn_from():

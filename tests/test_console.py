@@ -49,6 +49,7 @@ def test_a_bug_keeps_its_traceback():
         main(Command, run_with(ZeroDivisionError()), "prog", missing_ok=True, argv=[])
 
 
+@pytest.mark.usefixtures("sigint_stops")
 @pytest.mark.parametrize("sent, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stop_in_the_middle_of_a_query(sent, code, capsys):
     tried = []

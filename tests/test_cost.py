@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ccf_batch import cost
@@ -14,6 +14,7 @@ from ccf_batch.batch import Batch
 few = st.integers(1, 40)
 
 
+@pytest.mark.quick
 @given(users=few, candidates=st.integers(2, 30), prefix=few, suffix=few)
 def test_work_is_what_adding_up_gives(users, candidates, prefix, suffix):
     pairs = users * candidates
@@ -34,7 +35,7 @@ def test_one_candidate_each_is_counted_too():
     assert work.tokens == 210 and work.prefix + work.suffix == 30
 
 
-@settings(deadline=None)
+@pytest.mark.quick
 @given(st.lists(st.floats(0, 1), min_size=6, max_size=6), st.integers(0, 9))
 def test_rates_of_what_is_linear_predict_it(rates, seed):
     rng = np.random.default_rng(seed)

@@ -78,6 +78,27 @@ def test_every_file_and_both_parents_are_synced(tmp_path, monkeypatch):
     assert names[4:] == ["out", "stage"]
 
 
+def test_a_file_is_synced_before_it_has_its_final_name(tmp_path, monkeypatch):
+    "After a power cut a name never stands for a file whose content is not on the disk."
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def fsync(fd):
+        done.append(("sync", os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    def rename(old, new):
+        done.append(("rename", str(old), str(new)))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", rename)
+    old, new = tmp_path / "x.tmp", tmp_path / "x"
+    old.write_text("x")
+    disk.move(old, new)
+    assert done == [("sync", str(old)), ("rename", str(old), str(new)), ("sync", str(tmp_path))]
+
+
 _SWAP_FOR_EVER = """
 import sys
 from pathlib import Path

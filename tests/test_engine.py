@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.attention.varlen
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from properties import examples
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -255,7 +255,8 @@ def test_rejected_pairs_have_no_margin_and_tokens_are_counted(llama):
     assert np.isnan(engine.score(none, users)).all()
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@pytest.mark.quick
+@examples(100)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 30), st.integers(1, 300))
 def test_packs_hold_each_pair_once_and_fit(seed, G, most, budget):
     groups, suffixes, _, _ = case(seed, min(G, B), most)

@@ -168,6 +168,7 @@ def test_slices_share_out_the_rows_and_say_where_a_model_gains(place):
     assert sum(s["auc_low"] > 0 for s in found["slices"]) >= 3
 
 
+@pytest.mark.quick
 @given(st.lists(st.integers(0, 9) | st.just(None), min_size=1), st.integers(1, 6))
 def test_slices_never_part_equal_values(values, parts):
     values = np.array([np.nan if v is None else v for v in values], float)

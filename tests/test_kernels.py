@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from properties import examples
 
 from ccf_batch.console import keep_freed
 from ccf_batch.kernels import EndToEnd, Rectangles, Sequences, merged, takes_end_to_end
@@ -47,7 +47,7 @@ def case(seed: int, N: int, causal: bool, even: bool, dtype=torch.float32, E: in
     return Sequences(queries, first, keys, causal), q, k, v[..., :E]
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 6),

@@ -28,6 +28,7 @@ def flat(users):
     )
 
 
+@pytest.mark.quick
 @given(USERS, st.integers(1, 10), st.randoms())
 def test_they_are_what_their_definitions_say_in_any_order_of_rows(users, k, random):
     owner, rank, hit, relevant = flat(users)

