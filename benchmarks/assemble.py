@@ -28,13 +28,13 @@ DATE = dt.date(2026, 4, 1)  # the day after the 90 days
 
 def write(folder: Path, interactions: int) -> None:
     "The tables."
-    from ccf_batch.database import connect, run
+    from ccf_batch.database import connect, execute
 
     lake = folder / "lake"
     (lake / "items").mkdir(parents=True)
     con = connect(folder / "write.duckdb", "2GB")
-    run(con, "benchmarks/items", file=str(lake / "items/items.parquet"))
-    run(
+    execute(con, "benchmarks/items", file=str(lake / "items/items.parquet"))
+    execute(
         con, "benchmarks/interactions", interactions=interactions, folder=str(lake / "interactions")
     )
 

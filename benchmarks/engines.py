@@ -525,7 +525,7 @@ class Size:
                 if w.ndim == 2 and not name.endswith(("k_proj.weight", "v_proj.weight"))
             ),
             width=heads * each * layers,
-            parameters=lm.parameters(),
+            parameters=lm.num_parameters(),
             hidden=lm.hidden,
             layers=layers,
             vocabulary=lm.vocab_rows,

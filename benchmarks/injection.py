@@ -149,7 +149,7 @@ class Embeds:
             weights = {k.replace(".base_layer", ""): w for k, w in lm.base.state_dict().items()}
             weights = {k: w for k, w in weights.items() if "lora_" not in k}
         else:
-            weights = serving.merged(lm)
+            weights = serving.merge_adapter(lm)
         lm.base.config.save_pretrained(folder)
         lm.tokenizer.save_pretrained(folder)
         from safetensors.torch import save_file

@@ -39,7 +39,7 @@ def measure(rows: int, resamples: int, decimals: int | None) -> dict:
     seconds = time.perf_counter() - start
     return {
         "rows": rows,
-        "users": found.drawn[2],
+        "users": found.pairing_key[2],
         "resamples": resamples,
         "distinct_scores": len(np.unique(margin)),
         "seconds": round(seconds, 2),

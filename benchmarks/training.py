@@ -88,15 +88,15 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
 
 def measure(model, rows, ways: dict[str, tuple[bool, bool]], turns: int, learn_lm: bool) -> list:
     "A row for each way: whether rows are alone, whether the prefix is frozen."
-    from ccf_batch.trainer import deal
+    from ccf_batch.trainer import draw_steps
 
     for p in model.lm.model.parameters():
         p.requires_grad_(learn_lm)
     model.fusion.train(), model.lm.model.train(learn_lm)
     prompts = model.prompts()
-    side = model.item_side(prompts, rows.catalogue)
+    side = model.prepare_items(prompts, rows.catalogue)
     sizes = np.diff(rows.train.candidate_offsets)
-    steps = deal(sizes, np.zeros(len(sizes), int), EXAMPLES, np.random.default_rng(0))
+    steps = draw_steps(sizes, np.zeros(len(sizes), int), EXAMPLES, np.random.default_rng(0))
     taken = {way: [] for way in ways}
     for _, groups in steps[: turns + 1]:
         packed = rows.train.take(groups)

@@ -17,7 +17,7 @@ from .ranked import damage, date_folder, read_manifest
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['already_published', 'check_bundle', 'unchanged']
+__all__ = ['already_published', 'check_bundle', 'check_inputs']
 
 # %% ../nbs/api/19_admission.ipynb #d807c414
 def already_published(
@@ -73,12 +73,12 @@ def check_bundle(
         )
 
 # %% ../nbs/api/19_admission.ipynb #5a533e76
-def unchanged(
+def check_inputs(
     s: Settings,
     inputs: list[dict[str, Any]],  # From `tables.fingerprint`, before they were read
 ) -> None:
     "Raise `InputError` where the lake is not what it was."
-    now = tables.fingerprint(s)
+    now = tables.list_inputs(s)
     if now != inputs:
         (what,) = describe_changes({"inputs": inputs}, {"inputs": now})
         raise InputError(

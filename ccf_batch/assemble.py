@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from .batch import Batch, Catalogue
 from .console import progress
-from .database import arrow, run
+from .database import execute, fetch_arrow
 from .errors import InputError
 from .settings import Settings
 from .tables import table_glob
@@ -57,9 +57,9 @@ class AsOf:
         self.cutoff = settings.cutoff(self.date)  # naive UTC
         self._users_built: tuple | None = None
         for name in ("schema", "interactions", "known"):
-            run(con, f"assemble/{name}")
-        run(con, "assemble/items", items=table_glob(settings, "items"), **self._known)
-        if repeated := run(con, "assemble/duplicate_items").fetchall():
+            execute(con, f"assemble/{name}")
+        execute(con, "assemble/items", items=table_glob(settings, "items"), **self._known)
+        if repeated := execute(con, "assemble/duplicate_items").fetchall():
             ids = ", ".join(repr(item) for (item,) in repeated)
             raise InputError(
                 f"{settings.lake}/items: item_id {ids} stands there twice; keep one row"
@@ -76,12 +76,12 @@ class AsOf:
 
     def _day_after_last_event(self) -> dt.date:
         events = table_glob(self.settings, "interactions/date=*")
-        (last,) = run(self.con, "assemble/last_event", interactions=events).fetchone()
+        (last,) = execute(self.con, "assemble/last_event", interactions=events).fetchone()
         if last is None:
             raise InputError(f"{self.settings.lake}/interactions: holds no rows; ingest some first")
         # a TIMESTAMP may lie beyond the years that Python has: then it is text
         if isinstance(last, str) or last.year > 9997:
-            (file,) = run(self.con, "assemble/last_event_file", interactions=events).fetchone()
+            (file,) = execute(self.con, "assemble/last_event_file", interactions=events).fetchone()
             raise InputError(
                 f"{file}: has an event of {last}, so there is no day after the last one; remove that row, "
                 "or say the date: --date"
@@ -90,7 +90,7 @@ class AsOf:
 
     def catalogue(self) -> Catalogue:
         "All items, with availability and popularity as of the cut-off."
-        t = arrow(self.con, "assemble/catalogue").combine_chunks()
+        t = fetch_arrow(self.con, "assemble/catalogue").combine_chunks()
         item_id, title, attributes, available, count = (
             c.chunk(0) if c.num_chunks else pa.array([], c.type) for c in t.columns
         )
@@ -105,11 +105,11 @@ class AsOf:
         s, con = self.settings, self.con
         brought = table_glob(s, f"candidates/date={self.date}")
         if glob.glob(brought):
-            run(con, "assemble/brought", candidates=brought)
+            execute(con, "assemble/brought", candidates=brought)
         else:
-            run(con, "assemble/brought_none", interactions=self._known["interactions"])
+            execute(con, "assemble/brought_none", interactions=self._known["interactions"])
         days = s.users.active_days
-        run(
+        execute(
             con,
             "assemble/users",
             active_since=None if days is None else self.cutoff - dt.timedelta(days=days),
@@ -117,7 +117,7 @@ class AsOf:
             shard_users=s.score.shard_users,
             **self._known,
         )
-        run(con, "assemble/events", **self._known)
+        execute(con, "assemble/events", **self._known)
         self._users_built = (limit_users,)
 
 # %% ../nbs/api/07_assemble.ipynb #647fcda4
@@ -157,12 +157,12 @@ class Labelled(AsOf):
         if self._brings("train") or self._brings("valid"):
             newest = rows if split == "train" else s.max_examples
             return self._brought(split, dt.datetime.min, newest)
-        events, implicit = run(self.con, "assemble/feedback").fetchone()
+        events, implicit = execute(self.con, "assemble/feedback").fetchone()
         share = 1 + s.negatives if implicit else 1
         newest, rows = max(1, s.max_examples // share), max(1, rows // share)
         self.left_out = 0 if split == "valid" else max(0, events - rows)
         valid = split == "valid"
-        run(self.con, "assemble/labelled_newest", newest=newest, rows=rows, valid=valid)
+        execute(self.con, "assemble/labelled_newest", newest=newest, rows=rows, valid=valid)
         return self._groups(implicit)
 
     def examples_after(
@@ -173,8 +173,8 @@ class Labelled(AsOf):
         self._build_users()
         if self._brings("test"):
             return self._brought("test", since, 2**62)
-        _, implicit = run(self.con, "assemble/feedback").fetchone()
-        run(self.con, "assemble/labelled_since", since=since)
+        _, implicit = execute(self.con, "assemble/feedback").fetchone()
+        execute(self.con, "assemble/labelled_since", since=since)
         return self._groups(implicit)
 
     def _brings(self, split: str) -> bool:
@@ -192,9 +192,9 @@ class Labelled(AsOf):
             since=since,
             cutoff=self.cutoff,
         )
-        run(self.con, "assemble/labelled_brought", newest=newest, **rows)
-        (total,) = run(self.con, "assemble/examples_total", **rows).fetchone()
-        (used,) = run(self.con, "assemble/labelled_count").fetchone()
+        execute(self.con, "assemble/labelled_brought", newest=newest, **rows)
+        (total,) = execute(self.con, "assemble/examples_total", **rows).fetchone()
+        (used,) = execute(self.con, "assemble/labelled_count").fetchone()
         self.left_out = total - used
         return self._groups(implicit=False)
 
@@ -202,7 +202,7 @@ class Labelled(AsOf):
         "What `labelled` holds, with histories, and negatives where there are only likes."
         if implicit:
             n = self.settings.train.negatives
-            run(
+            execute(
                 self.con,
                 "assemble/negatives",
                 seed=self.settings.train.seed,
@@ -210,8 +210,10 @@ class Labelled(AsOf):
                 draws=DRAWS * n,
             )
         length = self.settings.history_length
-        run(self.con, "assemble/moments", history_length=length)
-        return _example_batch(arrow(self.con, "assemble/example_groups", history_length=length))
+        execute(self.con, "assemble/moments", history_length=length)
+        return _example_batch(
+            fetch_arrow(self.con, "assemble/example_groups", history_length=length)
+        )
 
 # %% ../nbs/api/07_assemble.ipynb #3f45704b
 NEIGHBOURS = 50  # co-visited items kept an item
@@ -258,23 +260,23 @@ class Assembly(Labelled):
         s, con = self.settings, self.con
         c = s.candidates
         self._build_users(limit_users)
-        run(con, "assemble/popular", since=self._since(c.popular_days))
-        run(
+        execute(con, "assemble/popular", since=self._since(c.popular_days))
+        execute(
             con,
             "assemble/neighbours",
             since=self._since(c.covisited_days),
             likes=c.covisited_likes,
             neighbours=NEIGHBOURS,
         )
-        run(con, "assemble/offers", exclude_seen=c.exclude_seen)
-        run(con, "assemble/groups")
-        sizes = run(con, "assemble/shards").fetchall()
+        execute(con, "assemble/offers", exclude_seen=c.exclude_seen)
+        execute(con, "assemble/groups")
+        sizes = execute(con, "assemble/shards").fetchall()
         self.shards = len(sizes)
         with progress("candidates", sum(n for _, n in sizes), "users") as bar:
             for shard, n in sizes:
                 self._fill(shard)
                 bar.update(n)
-        counts = dict(run(con, "assemble/counts").fetchall())
+        counts = dict(execute(con, "assemble/counts").fetchall())
         return {name: counts.get(name, 0) for name in COUNTS}
 
     def _since(self, days: int) -> dt.datetime:
@@ -285,11 +287,11 @@ class Assembly(Labelled):
         s, con = self.settings, self.con
         c, history_length = s.candidates, s.history_length
         length = max(history_length, c.covisited_likes)
-        run(con, "assemble/shard_recent", shard=shard, length=length)
-        run(con, "assemble/shard_taken", shard=shard, exclude_seen=c.exclude_seen)
-        run(con, "assemble/shard_covisited", likes=c.covisited_likes, per_user=c.per_user)
-        run(con, "assemble/shard_popular", shard=shard, per_user=c.per_user)
-        run(
+        execute(con, "assemble/shard_recent", shard=shard, length=length)
+        execute(con, "assemble/shard_taken", shard=shard, exclude_seen=c.exclude_seen)
+        execute(con, "assemble/shard_covisited", likes=c.covisited_likes, per_user=c.per_user)
+        execute(con, "assemble/shard_popular", shard=shard, per_user=c.per_user)
+        execute(
             con,
             "assemble/shard_groups",
             shard=shard,
@@ -303,6 +305,6 @@ class Assembly(Labelled):
         users: int = 1024,  # Groups a batch
     ) -> Iterator[Batch]:
         "The groups of one shard by `user_id`; only this shard is in memory."
-        rows = arrow(self.con, "assemble/shard_batches", shard=shard)
+        rows = fetch_arrow(self.con, "assemble/shard_batches", shard=shard)
         for start in range(0, len(rows), users):
             yield _scored_batch(rows.slice(start, users))

@@ -16,12 +16,12 @@ from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .errors import InputError
-from .kernels import EndToEnd, Rectangles, Sequences, merged
+from .kernels import PaddedSequences, Sequences, VarlenSequences, merge_attention
 from .prompt import Groups, Suffixes
 from .ragged import offsets_of, spans
 
 # %% auto #0
-__all__ = ['Part', 'PACKED', 'Layout', 'layout_of', 'KeysKept', 'Places', 'packed_attention', 'ends_only']
+__all__ = ['Part', 'PACKED', 'Layout', 'layout_of', 'KeysCached', 'DeviceLayout', 'packed_attention', 'last_tokens_only']
 
 # %% ../nbs/api/12_attention.ipynb #99f27a14
 @dataclass(frozen=True)
@@ -86,22 +86,22 @@ def layout_of(
 Part = Literal["both", "prefixes", "suffixes", "keys", "ends"]
 
 
-class KeysKept(Exception):
+class KeysCached(Exception):
     "A layer was asked for its keys and values alone, and they are known."
 
 
 @dataclass(frozen=True)
-class Places:
+class DeviceLayout:
     "A layout on the device of the model, and what a layer is to do with it."
 
-    prefix: Rectangles | EndToEnd
-    far: Rectangles | EndToEnd
-    near: Rectangles | EndToEnd
-    far_last: Rectangles | EndToEnd
-    near_last: Rectangles | EndToEnd
+    prefix: PaddedSequences | VarlenSequences
+    far: PaddedSequences | VarlenSequences
+    near: PaddedSequences | VarlenSequences
+    far_last: PaddedSequences | VarlenSequences
+    near_last: PaddedSequences | VarlenSequences
     prefix_tokens: int
     part: Part = "both"
-    kept: dict[int, Any] = field(default_factory=dict)  # Keys and values of both, by layer
+    cached_kv: dict[int, Any] = field(default_factory=dict)  # Keys and values of both, by layer
 
     @classmethod
     def of(
@@ -110,11 +110,11 @@ class Places:
         device: torch.device,
         dtype: torch.dtype,
         end_to_end: bool = False,  # As the layout was made
-    ) -> Places:
-        def place(some: Sequences) -> Rectangles | EndToEnd:
+    ) -> DeviceLayout:
+        def place(some: Sequences) -> PaddedSequences | VarlenSequences:
             if end_to_end:
-                return EndToEnd.of(some, device)
-            return Rectangles.of(some, device, dtype)
+                return VarlenSequences.of(some, device)
+            return PaddedSequences.of(some, device, dtype)
 
         return cls(
             prefix=place(layout.prefix),
@@ -138,19 +138,21 @@ class Places:
         T0, how = self.prefix_tokens, (scaling, dropout)
 
         def merge(far, near, q_THD, prefix, suffix):
-            return merged(far.attend(q_THD, *prefix, *how), near.attend(q_THD, *suffix, *how))
+            return merge_attention(
+                far.attend(q_THD, *prefix, *how), near.attend(q_THD, *suffix, *how)
+            )
 
         match self.part:
             case "keys":
-                self.kept[layer] = (k_TSD[:T0], v_TSE[:T0]), (k_TSD[T0:], v_TSE[T0:])
-                raise KeysKept
+                self.cached_kv[layer] = (k_TSD[:T0], v_TSE[:T0]), (k_TSD[T0:], v_TSE[T0:])
+                raise KeysCached
             case "ends":
-                return merge(self.far_last, self.near_last, q_THD, *self.kept[layer])
+                return merge(self.far_last, self.near_last, q_THD, *self.cached_kv[layer])
             case "prefixes":
-                self.kept[layer] = prefix, _ = (k_TSD, v_TSE), None
+                self.cached_kv[layer] = prefix, _ = (k_TSD, v_TSE), None
                 return self.prefix.attend(q_THD, *prefix, *how, whole=True)[0]
             case "suffixes":
-                prefix, _ = self.kept[layer]
+                prefix, _ = self.cached_kv[layer]
                 return merge(self.far, self.near, q_THD, prefix, (k_TSD, v_TSE))
         prefix, suffix = (k_TSD[:T0], v_TSE[:T0]), (k_TSD[T0:], v_TSE[T0:])
         first, _ = self.prefix.attend(q_THD[:T0], *prefix, *how, whole=True)
@@ -192,7 +194,7 @@ def packed_attention(
 
 # %% ../nbs/api/12_attention.ipynb #5ce82d34
 @contextlib.contextmanager
-def ends_only(
+def last_tokens_only(
     decoder: torch.nn.Module,  # A Hugging Face model without its head
     last_C: torch.Tensor,  # int64 tokens whose hidden states are wanted
 ) -> Iterator[None]:
@@ -207,7 +209,7 @@ def ends_only(
         at = kwargs.get("packed")
         if at is None:
             raise InputError("this model does not pass arguments on to its layers")
-        with contextlib.suppress(KeysKept):
+        with contextlib.suppress(KeysCached):
             module.forward(*args, **kwargs | {"packed": replace(at, part="keys")})
         tokens.append((args[0] if args else kwargs["hidden_states"]).shape[1])
 

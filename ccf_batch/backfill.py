@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from . import stages
-from .console import exit_code, logged, say, stopped, table
-from .errors import OUTCOMES, Failed, NothingToDo
+from .console import exit_code, redacted_message, say, stopped, table
+from .errors import OUTCOMES, DatesFailed, NothingToDo
 
 # %% auto #0
-__all__ = ['span', 'each']
+__all__ = ['parse_date_range', 'score_dates']
 
 # %% ../nbs/api/20_backfill.ipynb #02db2e47
-def span(
+def parse_date_range(
     text: str,  # `A..B`, two dates
 ) -> list[dt.date]:  # From A to B, both of them
     "The dates of a range; raises `ValueError`."
@@ -35,7 +35,7 @@ def span(
 _WORST = (1, 2, 4)
 
 
-def each(
+def score_dates(
     dates: list[dt.date],
     one: Callable[[dt.date], dict[str, Any] | None],  # Scores a date; its manifest
 ) -> dict[dt.date, Any]:  # The manifest of each date that is there now
@@ -44,20 +44,20 @@ def each(
     for date in dates:
         say(f"\n{date}")
         start, error = time.perf_counter(), None
-        with stages.about(date=date.isoformat()):
+        with stages.bound_fields(date=date.isoformat()):
             try:
                 done[date] = one(date) or {}
                 said = f"{done[date].get('rows', 0):,} rows"
             except Exception as e:
                 if stopped():
                     raise
-                codes[date], error = exit_code(e), logged(e)
+                codes[date], error = exit_code(e), redacted_message(e)
                 if codes[date] == 1:
                     traceback.print_exc()
                 said = f"{type(e).__name__}: {e}" if codes[date] == 1 else str(e)
                 say(f"  {said}")
             outcome = OUTCOMES[codes.get(date, 0)]
-            stages.record("date", outcome, time.perf_counter() - start, error=error)
+            stages.log_event("date", outcome, time.perf_counter() - start, error=error)
         state = {None: "there", 3: "nothing to do"}.get(codes.get(date), "failed")
         rows.append((date, state, f"{time.perf_counter() - start:.1f}", said.splitlines()[0][:120]))
     table(f"{len(dates)} dates", ["date", "", ">seconds", ""], rows)
@@ -65,7 +65,7 @@ def each(
     if failed:
         worst = next(code for code in _WORST if code in failed.values())
         names = ", ".join(map(str, failed))
-        raise Failed(f"{len(failed)} of {len(dates)} dates failed: {names}", worst)
+        raise DatesFailed(f"{len(failed)} of {len(dates)} dates failed: {names}", worst)
     if not done:
         raise NothingToDo("there was nothing to do on any of these dates")
     return done

@@ -80,12 +80,12 @@ def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the resul
     "Carry out a plan. Raises `InputError` and `SettingsError`."
     from ccf_batch.lab import with_seed
     from ccf_batch.metrics import Resampled
-    from ccf_batch.replay import Replays
+    from ccf_batch.replay import RefitRunner
 
     plan = read_plan(command.plan, TimedPlan)
     base = experiment.workspace(plan, command.plan, command.shared, command.work)
     folder = command.work / plan.data.source / "replayed"
-    lab = Replays(base, folder, plan.data.test_from, plan.data.test_until)
+    lab = RefitRunner(base, folder, plan.data.test_from, plan.data.test_until)
     lab.split = "valid" if command.choose else "test"
     rows: list[dict[str, Any]] = []
     months: list[dict[str, Any]] = []
@@ -97,7 +97,7 @@ def run(command: BacktestCommand) -> dict[str, Any]:  # The content of the resul
             row |= {"schedule": method.schedule.model_dump(exclude_defaults=True)}
             row["schedule"]["every"] = method.schedule.every
             if "key" in row:
-                said = lab.ask(method.kind, method.name, with_seed(settings, row["seed"]))
+                said = lab.get_result(method.kind, method.name, with_seed(settings, row["seed"]))
                 row |= costs(said.about["fits"])
                 batch = getattr(lab.rows(settings), lab.split)
                 of = by_month(batch.event_ts, batch.label, getattr(said, lab.split))

@@ -17,7 +17,7 @@ from .ragged import offsets_of, spans
 from .settings import Attributes
 
 # %% auto #0
-__all__ = ['Catalogue', 'describe', 'rows_of', 'Batch', 'Part', 'as_groups']
+__all__ = ['Catalogue', 'item_text', 'rows_of', 'Batch', 'Part', 'as_groups']
 
 # %% ../nbs/api/05_batch.ipynb #08b9b5dd
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Catalogue:
         return len(self.item_id)
 
 # %% ../nbs/api/05_batch.ipynb #72425bfb
-def describe(
+def item_text(
     title: str | None,
     attributes: list[tuple[str, list[str]]] | None,  # As pyarrow gives a map
     use: Attributes,  # The settings: which attributes, in which order

@@ -25,15 +25,15 @@ from .records import Form, to_json
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA', 'LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'Metadata', 'read', 'load', 'newest', 'serving_folder',
-           'orphaned_checkpoints']
+__all__ = ['SCHEMA', 'TRAINING_LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'Metadata', 'read', 'load', 'newest',
+           'serving_folder', 'orphaned_checkpoints']
 
 # %% ../nbs/api/16_bundle.ipynb #6d2d0c5c
 if TYPE_CHECKING:  # torch is imported where a model is saved or loaded, not to look at bundle.json
     from ccf_batch.model import Model
 
 SCHEMA = 1
-LIBRARIES = ("ccf_batch", "torch", "transformers", "peft", "tokenizers")
+TRAINING_LIBRARIES = ("ccf_batch", "torch", "transformers", "peft", "tokenizers")
 
 # %% ../nbs/api/16_bundle.ipynb #6f63d0bd
 def bundle_id(
@@ -101,7 +101,7 @@ def save(
         "seed": model.settings.train.seed,
         "settings": model.settings.saved(),
         "cf": cf_meta,
-        "versions": {p: importlib.metadata.version(p) for p in LIBRARIES},
+        "versions": {p: importlib.metadata.version(p) for p in TRAINING_LIBRARIES},
         "files": _hashes(staged),
     }
     about["id"] = bundle_id(about)

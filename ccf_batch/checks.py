@@ -12,15 +12,15 @@ from typing import Any
 
 from . import stages
 from .console import say
-from .database import arrow
+from .database import fetch_arrow
 from .errors import CheckFailed
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['DAYS', 'WEEK', 'number', 'Finding', 'limited', 'share', 'verdict', 'bundle_age', 'row', 'of_input']
+__all__ = ['DAYS', 'WEEK', 'format_number', 'Finding', 'limited', 'share', 'enforce', 'bundle_age', 'fetch_row', 'check_input']
 
 # %% ../nbs/api/19_checks.ipynb #d2960f38
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     "A count whole, a measurement to four digits; nothing where there is none."
     if value is None:
         return ""
@@ -47,9 +47,7 @@ class Finding:
     def __str__(self) -> str:
         named = f" ({self.setting})" if self.setting else ""
         least = "at least" if self.at_least else "at most"
-        said = (
-            f"{self.check} is {number(self.value)}, allowed is {least} {number(self.limit)}{named}"
-        )
+        said = f"{self.check} is {format_number(self.value)}, allowed is {least} {format_number(self.limit)}{named}"
         return f"{said}: {self.note}" if self.note else said
 
     def as_json(self) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def share(n: int, of: int) -> float | None:
     return n / of if of else None
 
 # %% ../nbs/api/19_checks.ipynb #888c65b6
-def verdict(
+def enforce(
     findings: list[Finding],
     s: Settings,
     lost: str = "nothing was scored",  # What a stop means
@@ -83,7 +81,7 @@ def verdict(
     "Say which checks failed; raises `CheckFailed` unless the settings only warn."
     failed = [f for f in findings if not f.ok]
     stops = bool(failed) and s.checks.on_failure == "stop"
-    stages.record(
+    stages.log_event(
         "checks",
         "failed" if stops else "warned" if failed else "ok",
         checks={f.check: f.value for f in findings if f.value is not None},
@@ -115,16 +113,16 @@ def bundle_age(
 DAYS, WEEK = 35, 7  # of events that are looked at: the last week, and four to hold it against
 
 
-def row(
+def fetch_row(
     con,  # duckdb.DuckDBPyConnection
     name: str,  # A statement that returns one row
     **parameters: Any,  # Its `$name` parameters
 ) -> dict[str, Any]:
     "The row of a statement, by column."
-    return arrow(con, name, **parameters).to_pylist()[0]
+    return fetch_arrow(con, name, **parameters).to_pylist()[0]
 
 
-def of_input(
+def check_input(
     assembly: Any,  # assemble.Assembly, prepared
     prepared: Mapping[str, int],  # What `Assembly.prepare` counted
 ) -> list[Finding]:
@@ -136,9 +134,9 @@ def of_input(
     known = dict(
         interactions=table_glob(s, "interactions/date=*"), cutoff=cutoff, since=days["since"]
     )
-    events = row(con, "checks/recent", **known, week=days["week"])
-    repeats = row(con, "checks/repeats", **known)["repeats"]
-    items = row(con, "checks/items")
+    events = fetch_row(con, "checks/recent", **known, week=days["week"])
+    repeats = fetch_row(con, "checks/repeats", **known)["repeats"]
+    items = fetch_row(con, "checks/items")
     last, before = events["last"], events["before"]
     of_events = f"of {last + before:,} events of the last {DAYS} days"
     when = "no event is known"

@@ -24,18 +24,18 @@ from . import __version__, stages
 from ccf_batch.errors import (
     OUTCOMES,
     CheckFailed,
-    Failed,
+    DatesFailed,
     InputError,
     NothingToDo,
     Terminated,
-    lack,
+    explain_os_error,
 )
 from .settings import Flags, Settings, SettingsError
 from .settings_file import load
 
 # %% auto #0
-__all__ = ['interruptible', 'CELL', 'TRIM_THRESHOLD', 'TOP_PAD', 'MMAP_MAX', 'stopped', 'exit_code', 'logged', 'tame', 'say',
-           'step', 'progress', 'table', 'keep_freed', 'main']
+__all__ = ['interruptible', 'CELL', 'TRIM_THRESHOLD', 'TOP_PAD', 'MMAP_MAX', 'stopped', 'exit_code', 'redacted_message',
+           'replace_control_characters', 'say', 'step', 'progress', 'table', 'keep_freed', 'main']
 
 # %% ../nbs/api/01_console.ipynb #52aab28f
 _asked: list[int] = []  # signals that have asked the command to stop
@@ -51,23 +51,23 @@ def exit_code(
     e: BaseException,  # What a command raised
 ) -> int:
     "The exit code that tells a scheduler what happened; 1 for what is our fault."
-    if isinstance(e, Failed):
+    if isinstance(e, DatesFailed):
         return e.code
     known = {SettingsError: 2, InputError: 2, NothingToDo: 3, CheckFailed: 4}
     known |= {KeyboardInterrupt: 130, Terminated: 143}
     if stopped():
         return 143 if _asked[0] == signal.SIGTERM else 130
-    other = 2 if isinstance(e, Exception) and lack(e) else 1
+    other = 2 if isinstance(e, Exception) and explain_os_error(e) else 1
     return next((code for kind, code in known.items() if isinstance(e, kind)), other)
 
 # %% ../nbs/api/01_console.ipynb #5b4030b8
-def logged(
+def redacted_message(
     e: BaseException,
 ) -> str:
     "An error in one line without ids of users."
-    if isinstance(e, InputError) and e.logged:
-        return e.logged
-    if isinstance(e, SettingsError | InputError | NothingToDo | CheckFailed | Failed):
+    if isinstance(e, InputError) and e.redacted:
+        return e.redacted
+    if isinstance(e, SettingsError | InputError | NothingToDo | CheckFailed | DatesFailed):
         return (str(e).splitlines() or [""])[0][:1000]
     if stopped() or isinstance(e, KeyboardInterrupt | Terminated):
         return OUTCOMES[exit_code(e)]
@@ -86,7 +86,7 @@ def _taming(keep: str) -> dict[int, str]:
     return {k: "\ufffd" for k in _HIDDEN if chr(k) not in keep}
 
 
-def tame(
+def replace_control_characters(
     text: str,
     keep: str = "",  # Characters that may stay
 ) -> str:
@@ -96,7 +96,7 @@ def tame(
 # %% ../nbs/api/01_console.ipynb #d619dc4e
 def say(message: str) -> None:
     "One line for the reader, on standard output, at once."
-    print(tame(message, keep="\n"), flush=True)
+    print(replace_control_characters(message, keep="\n"), flush=True)
 
 
 @contextlib.contextmanager
@@ -159,7 +159,7 @@ def _plain(
 ) -> str:
     "A cell's text, tame and of bounded length."
     text = str(cell)
-    return tame(text if len(text) <= CELL else f"{text[:CELL]}…")
+    return replace_control_characters(text if len(text) <= CELL else f"{text[:CELL]}…")
 
 
 def table(
@@ -259,11 +259,11 @@ def main(
     except SettingsError as e:
         _complain(f"{prog}: {e}".replace("\n", "\n  "))
         return exit_code(e)
-    except (InputError, NothingToDo, CheckFailed, Failed) as e:
+    except (InputError, NothingToDo, CheckFailed, DatesFailed) as e:
         _complain(f"{prog}: {e}")
         return exit_code(e)
     except Exception as e:
-        said = lack(e)
+        said = explain_os_error(e)
         if said is None:
             raise
         _complain(f"{prog}: {said}")
@@ -281,21 +281,21 @@ def main(
 def _logged(settings: Flags, command: str) -> Iterator[None]:
     "The command's first and last line in its log file."
     start = time.perf_counter()
-    with stages.to_file(settings.log_file), stages.about(command=command):
-        stages.record("start", version=__version__)
+    with stages.to_file(settings.log_file), stages.bound_fields(command=command):
+        stages.log_event("start", version=__version__)
         code, error = 0, None
         try:
             yield
         except BaseException as e:
-            code, error = exit_code(e), logged(e)
+            code, error = exit_code(e), redacted_message(e)
             raise
         finally:
             took = time.perf_counter() - start
-            stages.record("end", OUTCOMES[code], took, exit_code=code, error=error)
+            stages.log_event("end", OUTCOMES[code], took, exit_code=code, error=error)
 
 
 def _complain(message: str) -> None:
-    print(tame(message, keep="\n"), file=sys.stderr)
+    print(replace_control_characters(message, keep="\n"), file=sys.stderr)
 
 
 def _config_flag(flags: list[str]) -> tuple[str, list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 # %% auto #0
-__all__ = ['ONE', 'Work', 'Size', 'features', 'Rates', 'left_out', 'thinned', 'Probe', 'probe', 'per_million']
+__all__ = ['ONE', 'Work', 'Size', 'features', 'Rates', 'cross_validated_errors', 'thinned', 'Probe', 'probe', 'per_million']
 
 # %% ../nbs/api/19_cost.ipynb #21b396d7
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Rates:
         return float(seen @ self.seconds_each)
 
 
-def left_out(
+def cross_validated_errors(
     seen_M6: Sequence[np.ndarray],
     seconds_M: Sequence[float],
     fold_M: Sequence[Any],  # Which measurements are left out together

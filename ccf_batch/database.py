@@ -13,7 +13,7 @@ from typing import Any
 from .console import interruptible
 
 # %% auto #0
-__all__ = ['statement', 'connect', 'run', 'arrow']
+__all__ = ['statement', 'connect', 'execute', 'fetch_arrow']
 
 # %% ../nbs/api/02_database.ipynb #a442b2c5
 @functools.cache
@@ -47,7 +47,7 @@ def connect(
     return con
 
 
-def run(
+def execute(
     con,  # duckdb.DuckDBPyConnection
     name: str,  # The statement, as for `statement`
     **parameters: Any,  # Its `$name` parameters
@@ -56,7 +56,7 @@ def run(
     return con.execute(statement(name), parameters or None)
 
 
-def arrow(
+def fetch_arrow(
     con,  # duckdb.DuckDBPyConnection
     name: str,  # A statement that returns rows, as for `statement`
     **parameters: Any,  # Its `$name` parameters

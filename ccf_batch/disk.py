@@ -28,7 +28,7 @@ Watcher = Callable[[str, tuple[Path, ...]], None]
 watcher: Watcher | None = None  # Called before each operation, with its name and its paths
 
 
-def _about_to(what: str, *paths: Path) -> None:
+def _notify_watcher(what: str, *paths: Path) -> None:
     if watcher is not None:
         watcher(what, paths)
 
@@ -38,10 +38,10 @@ def writing(
     path: Path,  # A file, or a folder whose files are written
 ) -> Iterator[None]:
     "What is inside writes files that nobody reads yet; an error that names no file gets this one's name."
-    _about_to("write", path)
+    _notify_watcher("write", path)
     with _named(path):
         yield
-    _about_to("written", path)
+    _notify_watcher("written", path)
 
 
 @contextlib.contextmanager
@@ -55,20 +55,20 @@ def _named(path: Path) -> Iterator[None]:
 
 def rename(old: Path, new: Path) -> None:
     "Give a file or a folder another name, not yet durably; a file of that name is replaced."
-    _about_to("rename", old, new)
+    _notify_watcher("rename", old, new)
     os.replace(old, new)
 
 
 def link(file: Path, new: Path) -> None:
     "Give a file a second name, not yet durably."
-    _about_to("link", file, new)
+    _notify_watcher("link", file, new)
     os.link(file, new)
 
 
 def unlink(file: Path) -> None:
     "Remove a file or a link, if it is there."
     if os.path.lexists(file):
-        _about_to("unlink", file)
+        _notify_watcher("unlink", file)
         os.unlink(file)
 
 
@@ -80,13 +80,13 @@ def remove(folder: Path) -> None:
         here = Path(below)
         for name in files + [f for f in folders if (here / f).is_symlink()]:
             unlink(here / name)
-        _about_to("rmdir", here)
+        _notify_watcher("rmdir", here)
         here.rmdir()
 
 # %% ../nbs/api/03_disk.ipynb #2aa29af2
 def sync(path: Path) -> None:
     "Force a file's content, or a folder's list of names, to the disk."
-    _about_to("sync", path)
+    _notify_watcher("sync", path)
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -106,7 +106,7 @@ def make(folder: Path) -> None:
     "Make a folder and those above it where they are missing, durably."
     if not folder.is_dir():
         make(folder.parent)
-        _about_to("mkdir", folder)
+        _notify_watcher("mkdir", folder)
         try:
             folder.mkdir(exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -203,7 +203,7 @@ def swap_in(
         rename(aside, staged)
     else:
         require_exchange(final)
-        _about_to("exchange", staged, final)
+        _notify_watcher("exchange", staged, final)
         _exchange(staged, final)
     sync(final.parent)
     if staged.parent != final.parent:

@@ -13,15 +13,15 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from .attention import Places, ends_only, layout_of, packed_attention
+from .attention import DeviceLayout, last_tokens_only, layout_of, packed_attention
 from .errors import InputError
-from .kernels import takes_end_to_end, to_device
+from .kernels import supports_varlen, to_device
 from .lm import LM
 from .prompt import Groups, Suffixes
 from .ragged import offsets_of, spans
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'packed_margins', 'probe', 'full_prompts', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
+__all__ = ['TOLERANCE', 'packed_margins', 'check_parity', 'full_prompts', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
 
 # %% ../nbs/api/12_engine.ipynb #00cf589b
 def packed_margins(
@@ -34,14 +34,14 @@ def packed_margins(
 ) -> torch.Tensor:  # float32 [C] margins, offsets added
     "z_yes − z_no of each candidate, in one packed forward pass; differentiable in weights and rows."
     assert not groups.rejected.any(), "rejected pairs have no margin; take() the others"
-    end_to_end = takes_end_to_end(lm.device, lm.dtype)
+    end_to_end = supports_varlen(lm.device, lm.dtype)
     layout = layout_of(groups, suffixes, end_to_end)
     embeds_Td = _embeddings(lm, layout.ids, user_rows_Bd, item_rows_Id, groups)
-    packed = Places.of(layout, embeds_Td.device, embeds_Td.dtype, end_to_end)
+    packed = DeviceLayout.of(layout, embeds_Td.device, embeds_Td.dtype, end_to_end)
     position_T, last_C = (to_device(x, lm.device) for x in (layout.position, layout.last))
     T0 = len(groups.prefix_ids)
 
-    def run(tokens: slice, packed: Places) -> torch.Tensor:
+    def run(tokens: slice, packed: DeviceLayout) -> torch.Tensor:
         return lm.decoder(
             inputs_embeds=embeds_Td[None, tokens],
             position_ids=position_T[None, tokens],
@@ -51,7 +51,7 @@ def packed_margins(
 
     with packed_attention(lm.base):
         if not torch.is_grad_enabled():
-            with ends_only(lm.decoder, last_C):
+            with last_tokens_only(lm.decoder, last_C):
                 hidden_Td = run(slice(None), packed)
         elif frozen_prefix:
             with torch.no_grad():
@@ -89,7 +89,7 @@ def _embeddings(
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}  # on margins of a size of about 1
 
 
-def probe(
+def check_parity(
     lm: LM,
 ) -> float:  # The largest difference seen
     "Compare packed margins with the model's own; raises `InputError` where they differ."
@@ -219,7 +219,7 @@ class PackedEngine:
         item_rows_Id: torch.Tensor,  # [I, d] slot rows of the whole catalogue
         token_budget: int,  # Tokens of one pass
     ):
-        probe(lm)
+        check_parity(lm)
         self.lm, self.suffixes, self.token_budget = lm, suffixes, token_budget
         self.item_rows_Id = item_rows_Id.detach().to(lm.device, lm.dtype)
         self.tokens = 0

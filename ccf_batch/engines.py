@@ -10,13 +10,14 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['FASTER', 'ENGINES', 'Choice', 'vllm_version', 'choose', 'served_engine', 'scorer']
+__all__ = ['FASTER', 'ENGINES', 'Choice', 'vllm_version', 'choose', 'served_engine', 'scorer_factory']
 
 # %% ../nbs/api/16_engines.ipynb #14ed0700
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _vllm(settings: Settings, key: str) -> MakeEngine:
 ENGINES: dict[str, Callable[[Settings, str], MakeEngine]] = {"packed": _packed, "vllm": _vllm}
 
 
-def scorer(
+def scorer_factory(
     choice: Choice,
     model: Model,
     key: str,  # The bundle's id

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # %% auto #0
-__all__ = ['OUTCOMES', 'InputError', 'NothingToDo', 'CheckFailed', 'Failed', 'Terminated', 'lack']
+__all__ = ['OUTCOMES', 'InputError', 'NothingToDo', 'CheckFailed', 'DatesFailed', 'Terminated', 'explain_os_error']
 
 # %% ../nbs/api/01_errors.ipynb #51498236
 OUTCOMES = {
@@ -31,10 +31,10 @@ class InputError(ValueError):
     def __init__(
         self,
         message: str,
-        logged: str | None = None,  # The same without the ids of users, where `message` has any
+        redacted: str | None = None,  # The same without the ids of users, where `message` has any
     ):
         super().__init__(message)
-        self.logged = logged
+        self.redacted = redacted
 
 
 class NothingToDo(Exception):
@@ -53,7 +53,7 @@ class CheckFailed(Exception):
         self.findings = findings
 
 
-class Failed(Exception):
+class DatesFailed(Exception):
     "Several things were tried, each has said what went wrong with it, and the worst one's `code` counts."
 
     def __init__(self, message: str, code: int):
@@ -75,7 +75,7 @@ _LACKS = {
 }
 
 
-def lack(e: BaseException) -> str | None:
+def explain_os_error(e: BaseException) -> str | None:
     "What the machine lacks, with the file; None where something else is wrong."
     text = str(e).strip().partition("\n")[0]
     if isinstance(e, OSError) and e.errno is not None:

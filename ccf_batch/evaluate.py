@@ -21,13 +21,13 @@ from .compare import BASES, baseline_margins, measure, sheets
 from .console import main, say, step
 from .errors import InputError
 from .settings import Settings
-from .unseen import add_scores, ask, day_after_last, day_of, trained_on
+from .unseen import add_bundle, add_scores, day_after_last, day_of, trained_on
 
 # %% auto #0
-__all__ = ['SCHEMA', 'LIST_SCHEMA', 'Command', 'run', 'write', 'command']
+__all__ = ['SCHEMA', 'LIST_SCHEMA', 'EvaluateCommand', 'run', 'write', 'command']
 
 # %% ../nbs/api/21_evaluate.ipynb #1647aad5
-class Command(Settings):
+class EvaluateCommand(Settings):
     "Measure bundles on labelled rows that they have not seen, or with --date what was published for a night."
 
     examples = ("--since 2026-07-01", "--date 2026-07-01 --days 14")
@@ -47,7 +47,7 @@ class Command(Settings):
     """Days that are looked ahead, for the list and for which likes were candidates."""
 
 # %% ../nbs/api/21_evaluate.ipynb #7dc7eada
-def _paths(s: Command, before: dt.date) -> list[Path]:
+def _paths(s: EvaluateCommand, before: dt.date) -> list[Path]:
     "The bundles to measure, the newest first."
     from ccf_batch import bundle as bundles
 
@@ -60,7 +60,7 @@ def _paths(s: Command, before: dt.date) -> list[Path]:
     return sorted(paths, key=lambda path: metadata[path].trained_until, reverse=True)
 
 
-def _since(s: Command, path: Path, until: dt.datetime) -> dt.datetime:
+def _since(s: EvaluateCommand, path: Path, until: dt.datetime) -> dt.datetime:
     "The instant from which rows count; raises `InputError` where the bundle has seen it."
     if s.since is None:
         return until
@@ -73,7 +73,9 @@ def _since(s: Command, path: Path, until: dt.datetime) -> dt.datetime:
     return since
 
 # %% ../nbs/api/21_evaluate.ipynb #fa354807
-def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`, or `published.measure_lists`
+def run(
+    s: EvaluateCommand,
+) -> list[dict[str, Any]]:  # As from `measure`, or `published.measure_lists`
     "Measure. Raises `InputError`; `NothingToDo` where there is nothing to measure on."
     from ccf_batch import tables
 
@@ -89,7 +91,7 @@ def run(s: Command) -> list[dict[str, Any]]:  # As from `measure`, or `published
     return _run_published(s, s.date)
 
 
-def _run_bundles(s: Command) -> list[dict[str, Any]]:
+def _run_bundles(s: EvaluateCommand) -> list[dict[str, Any]]:
     "Measure bundles and score files on labelled rows."
     from ccf_batch import bundle as bundles, rivals
     from ccf_batch.published import recall_sheet
@@ -105,10 +107,10 @@ def _run_bundles(s: Command) -> list[dict[str, Any]]:
         for each in metadata
     ]
     taken = {*(n for pair in named for n in pair), *BASES}
-    files = rivals.named(s.scores, taken)
-    asked, newest = ask(s, paths[0], since, before, named[0])
+    files = rivals.parse_files(s.scores, taken)
+    asked, newest = add_bundle(s, paths[0], since, before, named[0])
     for path, names in zip(paths[1:], named[1:], strict=True):
-        asked, _ = ask(s, path, since, before, names, asked)
+        asked, _ = add_bundle(s, path, since, before, names, asked)
     add_scores(asked, files)
     batch = asked.batch
     with step(
@@ -167,7 +169,7 @@ def _in_table_order(ours: dict, others: dict, files: set[str]) -> dict[str, np.n
     )
 
 
-def _stem(s: Command, paths: list[Path], files: dict[str, Path], before: dt.date) -> str:
+def _stem(s: EvaluateCommand, paths: list[Path], files: dict[str, Path], before: dt.date) -> str:
     "The name of an evaluation: the newest bundle, a hash of what stands beside it, and the rows."
     stem = paths[0].resolve().name
     beside = [p.resolve().name for p in paths[1:]] + sorted(files)
@@ -178,14 +180,14 @@ def _stem(s: Command, paths: list[Path], files: dict[str, Path], before: dt.date
     return f"{stem}-before-{before}"
 
 
-def _run_published(s: Command, date: dt.date) -> list[dict[str, Any]]:
+def _run_published(s: EvaluateCommand, date: dt.date) -> list[dict[str, Any]]:
     "Measure a published list."
     from ccf_batch import published
     from ccf_batch.database import connect
 
     with step(f"Holding the list of {date} against what came after", stage="measuring"):
         con = connect(memory_limit=s.score.memory_limit, threads=s.score.threads)
-        found = published.outcome(con, s, date, s.days)
+        found = published.measure(con, s, date, s.days)
     shown = [*published.sheets(found), published.recall_sheet(found.recall, date, s.days)]
     about = {"date": date, "days": s.days}
     results = [about | row for row in found.rows]
@@ -253,7 +255,7 @@ def _null(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _keep(s: Command, stem: str, title: str, notes, shown, results, schema) -> None:
+def _keep(s: EvaluateCommand, stem: str, title: str, notes, shown, results, schema) -> None:
     "Print the tables; write them as a page, and the results as Parquet."
     say(f"\n{title}")
     page.show(shown)
@@ -261,13 +263,13 @@ def _keep(s: Command, stem: str, title: str, notes, shown, results, schema) -> N
         say(note)
     file = s.workspace / "evaluations" / f"{stem}.parquet"
     write(file, results, schema)
-    disk.write(file.with_name(f"{file.stem}.html"), page.html(title, notes, shown))
+    disk.write(file.with_name(f"{file.stem}.html"), page.render(title, notes, shown))
     say(f"written to {file.resolve()}, and as a page with the ending .html")
 
 # %% ../nbs/api/21_evaluate.ipynb #62bf4ac2
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.evaluate") -> int:
     "Run the command line; returns the exit code."
-    return main(Command, run, prog, argv=argv)
+    return main(EvaluateCommand, run, prog, argv=argv)
 
 # %% ../nbs/api/21_evaluate.ipynb #b3bde89e
 #| eval: false

@@ -143,14 +143,14 @@ def select_methods(
 
 def run(command: ExperimentCommand) -> dict[str, Any]:  # The content of the result file
     "Carry out a plan. Raises `InputError` and `SettingsError`."
-    from ccf_batch.lab import Lab, with_seed
+    from ccf_batch.lab import MethodRunner, with_seed
 
     plan = read_plan(command.plan)
     base = workspace(plan, command.plan, command.shared, command.work)
     folder = command.work / plan.data.source / "said"
     rows: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
-    lab = Lab(base, folder, plan.data.test_from, plan.data.test_until)
+    lab = MethodRunner(base, folder, plan.data.test_from, plan.data.test_until)
     split = "valid" if command.choose else "test"
     used: dict[str, Settings] = {}
     margins: dict[str, list[np.ndarray]] = {}

@@ -19,7 +19,7 @@ import torch
 
 from . import lm
 from .assemble import Labelled
-from .batch import Batch, Catalogue, describe, rows_of
+from .batch import Batch, Catalogue, item_text, rows_of
 from .cf import Encoder, encoder_class
 from .console import say, step
 from .errors import InputError
@@ -79,7 +79,7 @@ def language_model(catalogue: Catalogue, settings: Settings) -> lm.LM:
     if settings.model.base != "nano":
         return lm.with_lora(lm.load(settings), settings, seed=settings.train.seed)
     columns = (catalogue.title.to_pylist(), catalogue.attributes.to_pylist())
-    texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
+    texts = [item_text(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
     return lm.nano(texts, settings, seed=settings.train.seed)
 
 # %% ../nbs/api/17_fit.ipynb #cc22fb91
@@ -97,9 +97,9 @@ def make_trainer(
     cf, user_ids, without = encoded
     with step(f"Preparing the language model {settings.model.base}", stage="preparing_lm"):
         language = language_model(catalogue, settings)
-        lm.use_threads(settings.score.threads, language.parameters())
+        lm.use_threads(settings.score.threads, language.num_parameters())
         say(
-            f"  {language.parameters() / 1e6:.1f} M weights in {language.dtype}: {language.dtype_reason}"
+            f"  {language.num_parameters() / 1e6:.1f} M weights in {language.dtype}: {language.dtype_reason}"
         )
     model = untrained(settings, language, cf, catalogue, user_ids, cutoff)
     index = np.arange(len(catalogue))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 # d hidden size of the language model. The letters after a tensor's name are its shape.
 
 # %% auto #0
-__all__ = ['GATE_SIZE', 'Pool', 'Side', 'Fusion']
+__all__ = ['GATE_SIZE', 'Pool', 'SlotFusion', 'Fusion']
 
 # %% ../nbs/api/10_fusion.ipynb #9932485f
 class Pool(nn.Module):
@@ -51,7 +51,7 @@ class Pool(nn.Module):
 GATE_SIZE = {"gate": None, "scalar-gate": 1, "concat": None}  # columns of W, None: d
 
 
-class Side(nn.Module):
+class SlotFusion(nn.Module):
     "ALG and GATE of one kind of slot: CF vectors and semantic vectors in, mixed rows out."
 
     def __init__(
@@ -117,8 +117,8 @@ class Fusion(nn.Module):
         super().__init__()
         self.mix = mix
         self.pool = Pool(hidden, pool == "attention")
-        self.item = Side(item_features, hidden, dropout, mix)
-        self.user = Side(user_features, hidden, dropout, mix)
+        self.item = SlotFusion(item_features, hidden, dropout, mix)
+        self.user = SlotFusion(user_features, hidden, dropout, mix)
         self.no_history_d = nn.Parameter(torch.randn(hidden))
         self.unknown_user_d = nn.Parameter(torch.randn(hidden))
         self.scale = nn.Parameter(torch.tensor(norm))

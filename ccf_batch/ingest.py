@@ -14,7 +14,7 @@ from typing import Any
 from . import disk, sample, trouble
 from .console import main, say, step, table
 from .database import connect
-from .database import run as sql
+from .database import execute as sql
 from .datasets import Dataset, Table, detect
 from .errors import InputError
 from ccf_batch.reader import (
@@ -103,7 +103,7 @@ def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, it
     work = lake.with_name(f".{lake.name}.ingest")
     disk.require_exchange(lake, settings.paths.allow_gap)
     lock = disk.lock(lake.with_name(f".{lake.name}.lock"), "an ingest")
-    with trouble.told(settings, "the lake is as it was", reads=False), lock:
+    with trouble.as_input_errors(settings, "the lake is as it was", reads=False), lock:
         disk.remove(work)  # what a killed run left
         disk.make(work)
         try:

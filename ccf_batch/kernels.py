@@ -15,7 +15,7 @@ from torch import Tensor
 from .ragged import offsets_of, spans
 
 # %% auto #0
-__all__ = ['Sequences', 'Grid', 'Rectangles', 'to_device', 'EndToEnd', 'takes_end_to_end', 'merged']
+__all__ = ['Sequences', 'Grid', 'PaddedSequences', 'to_device', 'VarlenSequences', 'supports_varlen', 'merge_attention']
 
 # %% ../nbs/api/11_kernels.ipynb #dc719497
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Rectangles:
+class PaddedSequences:
     "Sequences as places of rectangles [N, Q] of queries and [N, K] of keys."
 
     query: Grid
@@ -62,7 +62,7 @@ class Rectangles:
     causal: bool
 
     @classmethod
-    def of(cls, some: Sequences, device: torch.device, dtype: torch.dtype) -> Rectangles:
+    def of(cls, some: Sequences, device: torch.device, dtype: torch.dtype) -> PaddedSequences:
         query = Grid.of(offsets_of(some.queries_N)[:-1], some.queries_N, device)
         key = Grid.of(some.first_N, some.keys_N, device)
         (N, Q), (_, K) = query.shape, key.shape
@@ -143,7 +143,7 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
 
 # %% ../nbs/api/11_kernels.ipynb #cd4db922
 @dataclass(frozen=True)
-class EndToEnd:
+class VarlenSequences:
     "Sequences as the places where they begin."
 
     keys: slice  # Of the keys handed over
@@ -153,7 +153,7 @@ class EndToEnd:
     causal: bool
 
     @classmethod
-    def of(cls, some: Sequences, device: torch.device) -> EndToEnd:
+    def of(cls, some: Sequences, device: torch.device) -> VarlenSequences:
         from_key, first = offsets_of(some.keys_N), int(some.first_N[0])
         if not np.array_equal(some.first_N, first + from_key[:-1]):
             raise ValueError("keys of a sequence must follow those of the one before")
@@ -192,13 +192,13 @@ class EndToEnd:
         return out_THD, lse.T if lse.shape == (H, T) else lse
 
 
-def takes_end_to_end(device: torch.device, dtype: torch.dtype) -> bool:
+def supports_varlen(device: torch.device, dtype: torch.dtype) -> bool:
     "Whether sequences can be handed over as they lie."
     half = dtype in (torch.bfloat16, torch.float16)
     return device.type == "cuda" and half and not torch.is_grad_enabled()
 
 # %% ../nbs/api/11_kernels.ipynb #4f475013
-def merged(
+def merge_attention(
     a: tuple[Tensor, Tensor],  # What queries are told by some keys [T, H, E], log-sum-exp [T, H]
     b: tuple[Tensor, Tensor],  # And by others
 ) -> Tensor:  # [T, H, E]

@@ -27,8 +27,8 @@ from .errors import InputError
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['METHODS', 'NO_ROW_CHANGES', 'code_of', 'Rows', 'read_rows', 'Said', 'with_seed', 'settings_that_count', 'Lab',
-           'parameters_of']
+__all__ = ['METHODS', 'NO_ROW_CHANGES', 'code_of', 'Rows', 'read_rows', 'MethodResult', 'with_seed', 'settings_that_count',
+           'MethodRunner', 'parameters_of']
 
 # %% ../nbs/api/23_lab.ipynb #7f259271
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read_rows(
 
 # %% ../nbs/api/23_lab.ipynb #543833e7
 @dataclass(frozen=True)
-class Said:
+class MethodResult:
     "The margins that a method with one seed gives to validation and test rows."
 
     valid: np.ndarray  # float32 [V]; NaN: rejected
@@ -108,7 +108,7 @@ class Said:
         disk.write(file, save(arrays, {"note": json.dumps(note)}))
 
     @classmethod
-    def load(cls, file: Path) -> Said:
+    def load(cls, file: Path) -> MethodResult:
         "The inverse of `save`."
         from safetensors import safe_open
 
@@ -142,7 +142,7 @@ def settings_that_count(settings: Settings) -> dict[str, Any]:  # As JSON values
     return saved
 
 # %% ../nbs/api/23_lab.ipynb #126f6cea
-class Lab:
+class MethodRunner:
     "Methods on one data set; what was said once is kept in `folder`."
 
     modules: tuple[str, ...] = ("lab",)  # Where its methods stand; a subclass puts its own in front
@@ -161,7 +161,7 @@ class Lab:
             "bytes",
             "footer_sha256",
         }  # not when it was written: a copy says the same
-        found = tables.fingerprint(settings)
+        found = tables.list_inputs(settings)
         self.tables = [{k: v for k, v in table.items() if k in content} for table in found]
         self._rows: dict[str, Rows] = {}
         self._encoders: dict[str, Any] = {}
@@ -184,18 +184,18 @@ class Lab:
         text = json.dumps(about, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def ask(
+    def get_result(
         self,
         kind: str,  # baseline, encoder, reweighted, mlp, model
         method: str,  # Its name
         settings: Settings,  # With the seed in `train.seed`
-    ) -> Said:
+    ) -> MethodResult:
         "What a method says, from its file where there is one."
         file = self.folder / f"{self.key(kind, method, settings)}.safetensors"
         if file.exists():
-            return Said.load(file)
+            return MethodResult.load(file)
         self.folder.mkdir(parents=True, exist_ok=True)
-        compute: Callable[..., Said] = getattr(self, METHODS[kind])
+        compute: Callable[..., MethodResult] = getattr(self, METHODS[kind])
         with step(f"{method}, seed {settings.train.seed}"):
             said = compute(kind, method, settings, file)
         said.save(file)
@@ -234,7 +234,7 @@ class Lab:
             self._encoders[key] = found, time.perf_counter() - start
         return self._encoders[key]
 
-    def _baseline(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _baseline(self, kind: str, method: str, settings: Settings, file: Path) -> MethodResult:
         from ccf_batch.compare import baseline_margins
 
         rows = self.rows(settings)
@@ -245,9 +245,13 @@ class Lab:
         )
         margin = margins[method].astype(np.float32)
         valid, test = np.split(margin, [len(rows.valid.candidate)])
-        return Said(valid, test, costs[method]["train_seconds"], costs[method]["parameters"])
+        return MethodResult(
+            valid, test, costs[method]["train_seconds"], costs[method]["parameters"]
+        )
 
-    def _encoder_alone(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _encoder_alone(
+        self, kind: str, method: str, settings: Settings, file: Path
+    ) -> MethodResult:
         from ccf_batch.fit import refit_encoder
 
         (cf, user_ids, _), seconds = self.encoder(settings)
@@ -256,9 +260,9 @@ class Lab:
         if settings.train.refit:
             cf, user_ids = refit_encoder(cf, rows.train, rows.valid, rows.catalogue, settings)
         test = self._features(cf, user_ids, rows.test, rows)[1]
-        return Said(valid, test, seconds / (1 + settings.cf.folds), parameters_of(cf))
+        return MethodResult(valid, test, seconds / (1 + settings.cf.folds), parameters_of(cf))
 
-    def _probe(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _probe(self, kind: str, method: str, settings: Settings, file: Path) -> MethodResult:
         from ccf_batch.probes import Reweighted, SlotMLP
 
         (cf, user_ids, without), seconds = self.encoder(settings)
@@ -279,11 +283,11 @@ class Lab:
             probe = SlotMLP.fit(x_RF, label, hidden_RF, stop_by, settings.train.seed)
             parameters = sum(p.numel() for p in probe.network.parameters())
         seconds += time.perf_counter() - start
-        return Said(
+        return MethodResult(
             probe.margin(valid), probe.margin(test), seconds, parameters_of(cf) + parameters
         )
 
-    def _model(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _model(self, kind: str, method: str, settings: Settings, file: Path) -> MethodResult:
         from ccf_batch.fit import deterministic, make_trainer, refit_model
         from ccf_batch.scorer import Scorer
 
@@ -303,7 +307,7 @@ class Lab:
         scored = time.perf_counter() - start
         state.unlink()
         pairs = len(test.margin)
-        return Said(
+        return MethodResult(
             valid,
             test.margin,
             seconds + sum(row["seconds"] for row in log) + scored,

@@ -11,7 +11,7 @@ import numpy as np
 
 from .batch import Batch, Catalogue
 from .cf import ItemFeatures, WarmStart, history_matrix
-from .residual import Residual, beneath, logit_of, rows_at, silent
+from .residual import Residual, fit_base, logit_of, rows_at, with_zeros
 from .settings import Settings
 
 # %% auto #0
@@ -159,9 +159,9 @@ class LightGCN(Residual):
         from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
-        base = beneath(batch, user, n_users, catalogue, settings, scale, start)
+        base = fit_base(batch, user, n_users, catalogue, settings, scale, start)
         if not settings.cf.content:
-            base = silent(base, "intercept", "item_bias", "user_bias")
+            base = with_zeros(base, "intercept", "item_bias", "user_bias")
         offset = logit_of(base, batch, user, catalogue)
         rng = np.random.default_rng(seed)
         first = rng.normal(0, START_NOISE, (n_users + len(catalogue), settings.cf.factors))

@@ -86,7 +86,7 @@ class LM:
             margin_T = margin_T + (head.bias[yes] - head.bias[no]).float()
         return margin_T
 
-    def parameters(self) -> int:
+    def num_parameters(self) -> int:
         "How many weights it has."
         return sum(p.numel() for p in self.base.parameters())
 
@@ -352,7 +352,7 @@ def nano(
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     lm = _finish(model, tokenizer, {"kind": "nano"}, settings)
-    use_threads(settings.score.threads, lm.parameters())
+    use_threads(settings.score.threads, lm.num_parameters())
     _learn_text(lm, texts, settings, seed, steps)
     with torch.no_grad():
         model.lm_head.weight[[lm.yes_id, lm.no_id]] = 0

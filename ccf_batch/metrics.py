@@ -252,7 +252,9 @@ class Resampled:
 
     quality: Quality  # on the rows as they are
     draws: dict[str, np.ndarray]  # metric: float64 [B], NaN where a resample lacks a class
-    drawn: tuple[int, int, int, int]  # rows, likes, users, seed: who may be compared with whom
+    pairing_key: tuple[
+        int, int, int, int
+    ]  # rows, likes, users, seed: who may be compared with whom
 
     def interval(self, metric: str) -> Interval:
         "The 95% interval of a metric (percentiles 2.5 and 97.5 of the resamples)."
@@ -292,8 +294,8 @@ def resample(
     auc_B, own_B, users_B, rows_B, loss_B = draws_BK[:, :5].T
     with np.errstate(invalid="ignore", divide="ignore"):
         values = auc_B, own_B / users_B, loss_B / rows_B, np.abs(draws_BK[:, 5:]).sum(1) / rows_B
-    drawn = len(label), int(label.sum()), len(names), seed
-    return Resampled(measured, dict(zip(ROW_METRICS, values, strict=True)), drawn)
+    pairing_key = len(label), int(label.sum()), len(names), seed
+    return Resampled(measured, dict(zip(ROW_METRICS, values, strict=True)), pairing_key)
 
 
 def _sums(user, label, margin, users: int) -> np.ndarray:  # float64 [U, 4 + bins]
@@ -324,7 +326,7 @@ def paired_difference(
     metric: str = "auc",  # One of `METRICS`
 ) -> Difference:
     "By how much `a` is above `b`; raises `ValueError` unless both were measured on the same resamples."
-    if a.drawn != b.drawn or len(a.draws[metric]) != len(b.draws[metric]):
+    if a.pairing_key != b.pairing_key or len(a.draws[metric]) != len(b.draws[metric]):
         raise ValueError("not paired: resample both with the same rows, resamples and seed")
     value = getattr(a.quality, metric) - getattr(b.quality, metric)
     return Difference(value, *percentiles(a.draws[metric] - b.draws[metric]))

@@ -23,17 +23,17 @@ from .settings import Settings
 
 # N items, M of them in a batch, G groups, C candidates, H items of all histories, T tokens,
 # d hidden size. The letters after a tensor's name are its shape.
-from .batch import describe, rows_of
+from .batch import item_text, rows_of
 
 # %% auto #0
-__all__ = ['WORDS', 'ItemSide', 'Answer', 'Model', 'untrained']
+__all__ = ['WORDS', 'PreparedItems', 'Answer', 'Model', 'untrained']
 
 # %% ../nbs/api/15_model.ipynb #0e7f6832
 WORDS = 64  # tokens of an item's text that the semantic side reads
 
 
 @dataclass(frozen=True)
-class ItemSide:
+class PreparedItems:
     "The N items of a catalogue, ready for fusion; row r of every field is item row r."
 
     texts: ItemTexts  # Titles and suffixes for the prompts
@@ -75,15 +75,15 @@ class Model:
         "What builds prompts for this language model."
         return Prompts(self.lm.tokenizer, self.lm.vocab_rows, self.settings, self.template)
 
-    def item_side(self, prompts: Prompts, catalogue: Catalogue) -> ItemSide:
+    def prepare_items(self, prompts: Prompts, catalogue: Catalogue) -> PreparedItems:
         "A catalogue as tokens and CF vectors."
         titles = catalogue.title.to_pylist()
         attributes = catalogue.attributes.to_pylist()
         use = self.settings.attributes
-        words = [describe(t, a, use) for t, a in zip(titles, attributes, strict=True)]
+        words = [item_text(t, a, use) for t, a in zip(titles, attributes, strict=True)]
         ids = [row[:WORDS] for row in prompts.text(words)]
         index = rows_of(catalogue.item_id, self.item_ids)
-        return ItemSide(
+        return PreparedItems(
             texts=prompts.catalogue(titles),
             word=np.concatenate([np.empty(0, np.int32), *ids]),
             word_offsets=offsets_of([len(row) for row in ids]),
@@ -97,7 +97,7 @@ class Model:
 
     def item_rows(
         self,
-        side: ItemSide,
+        side: PreparedItems,
         items: np.ndarray,  # int64 [M] item rows
     ) -> tuple[Tensor, Tensor]:  # Slot rows and semantic vectors, both float32 [M, d]
         "ALG, GATE and semantic side of some items."

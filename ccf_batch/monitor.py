@@ -21,8 +21,8 @@ from .ranked import date_before
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['Samples', 'OF_ANY', 'OF_CHECKED', 'OF_SUCCESS', 'PREFIX', 'LABELS', 'Report', 'of_success', 'of_checks', 'text',
-           'read', 'watched']
+__all__ = ['Samples', 'OF_ANY', 'OF_CHECKED', 'OF_SUCCESS', 'PREFIX', 'LABELS', 'Report', 'manifest_samples', 'check_samples',
+           'render', 'read', 'export_run']
 
 # %% ../nbs/api/19_monitor.ipynb #c8a2a65c
 Samples = dict[str, list[tuple[dict[str, str], float]]]  # Labels and value, by name
@@ -54,7 +54,7 @@ OF_SUCCESS = {
 }
 
 
-def of_success(
+def manifest_samples(
     manifest: Mapping[str, Any],  # From `publish.publish`
     settings: Settings,  # For the zone
 ) -> Samples:
@@ -78,7 +78,7 @@ def of_success(
     return samples | {"stage_seconds": [({"stage": stage}, round(s, 3)) for stage, s in stages]}
 
 
-def of_checks(
+def check_samples(
     findings: Sequence[Mapping[str, Any]],  # As `checks.Finding.as_json` has them
 ) -> Samples:
     "What checks measured, and what was allowed."
@@ -92,7 +92,7 @@ PREFIX = "ccf_batch_"
 LABELS = {"stage_seconds": "stage", "check_value": "check", "check_limit": "check"}
 
 
-def text(samples: Samples) -> bytes:
+def render(samples: Samples) -> bytes:
     "The file's content."
     from prometheus_client import CollectorRegistry, Gauge
     from prometheus_client.openmetrics.exposition import generate_latest
@@ -130,7 +130,7 @@ Report = Callable[[Any], Any]
 
 
 @contextlib.contextmanager
-def watched(
+def export_run(
     s: Settings,  # `operation.metrics`
     trial: bool = False,  # Of which nobody is told
 ) -> Iterator[Report]:  # To be called with the manifest of a date that is there; returns it
@@ -173,14 +173,14 @@ def watched(
         samples = {name: found for name, found in read(file).items() if name not in OF_ANY}
         samples |= {name: [({}, value)] for name, value in told.items()}
         measured = {f["check"] for f in findings}
-        for name, new in of_checks(findings).items():
+        for name, new in check_samples(findings).items():
             old = [x for x in samples.get(name, []) if x[0]["check"] not in measured]
             samples[name] = old + new
         if code == 0 and manifests:
             samples = {name: x for name, x in samples.items() if name not in OF_SUCCESS}
-            samples |= of_success(manifests[-1], s)
+            samples |= manifest_samples(manifests[-1], s)
             samples["success_timestamp_seconds"] = samples["run_timestamp_seconds"]
         try:
-            disk.write(file, text(samples))
+            disk.write(file, render(samples))
         except OSError as e:
             print(f"{file}: the numbers of this run could not be written ({e})", file=sys.stderr)

@@ -9,16 +9,16 @@ import datetime as dt
 import glob
 from typing import Any
 
-from .checks import Finding, limited, row, share, verdict
+from .checks import Finding, enforce, fetch_row, limited, share
 from .ranked import SCHEMA_VERSION, date_before, date_folder, read_manifest
 from .run import Run
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['LEAST', 'of_lists', 'of_change', 'of_output']
+__all__ = ['LEAST', 'check_lists', 'check_change', 'check_output']
 
 # %% ../nbs/api/19_output_checks.ipynb #ef2f1c3c
-def of_lists(
+def check_lists(
     assembly: Any,  # assemble.Assembly, prepared
     ranked: list[str],  # Files of the output
     counts: dict[str, int],  # Of all shards
@@ -27,10 +27,10 @@ def of_lists(
     from ccf_batch.tables import table_glob
 
     s, con, rules = assembly.settings, assembly.con, assembly.settings.rules.apply
-    found = row(con, "checks/lists", ranked=ranked, top_k=s.top_k)
-    seen = row(con, "checks/seen", ranked=ranked)["seen"]
+    found = fetch_row(con, "checks/lists", ranked=ranked, top_k=s.top_k)
+    seen = fetch_row(con, "checks/seen", ranked=ranked)["seen"]
     given = dict(ranked=ranked, items=table_glob(s, "items"), cutoff=assembly.cutoff)
-    hidden = row(con, "checks/hidden", **given)["hidden"]
+    hidden = fetch_row(con, "checks/hidden", **given)["hidden"]
     users, rows = f"of {found['users']:,} users", f"of {found['rows']:,} rows"
     no_row = counts.get("users", 0) - found["users"]
     rejected, pairs = counts.get("removed_no_margin", 0), counts.get("pairs", 0)
@@ -60,7 +60,7 @@ def of_lists(
 LEAST = 1_000  # scores, for a distribution that says something
 
 
-def of_change(
+def check_change(
     con,  # duckdb.DuckDBPyConnection
     s: Settings,
     ranked: list[str],  # Files of the output
@@ -81,8 +81,8 @@ def of_change(
     earlier = f"{glob.escape(str(date_folder(s.ranked, before)))}/*.parquet"
     both = dict(ranked=ranked, earlier=[earlier])
     try:
-        shift = row(con, "checks/shift", **both)
-        tops = row(con, "checks/tops", **both)
+        shift = fetch_row(con, "checks/shift", **both)
+        tops = fetch_row(con, "checks/tops", **both)
     except (duckdb.IOException, duckdb.InvalidInputException) as e:
         return unmeasured(f"{before} cannot be read: {str(e).splitlines()[0]}")
     enough = shift["least"] >= LEAST
@@ -94,7 +94,7 @@ def of_change(
     ]
 
 # %% ../nbs/api/19_output_checks.ipynb #c9df1f24
-def of_output(
+def check_output(
     assembly: Any,  # assemble.Assembly, prepared
     run: Run,  # All its shards are done
     trial: bool = False,  # It is held against no other date
@@ -104,8 +104,8 @@ def of_output(
     ranked = [glob.escape(str(run.output / shard["file"])) for shard in done]
     names = {name for shard in done for name in shard["counts"]}
     counts = {name: sum(shard["counts"].get(name, 0) for shard in done) for name in names}
-    found = of_lists(assembly, ranked, counts)
+    found = check_lists(assembly, ranked, counts)
     if not trial:
-        found += of_change(assembly.con, s, ranked, assembly.date)
+        found += check_change(assembly.con, s, ranked, assembly.date)
     lost = f"{assembly.date} is not published (its {len(ranked)} finished shards are kept)"
-    return verdict(found, s, lost, "publish these as they are: the same command with")
+    return enforce(found, s, lost, "publish these as they are: the same command with")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .console import table
 
 # %% auto #0
-__all__ = ['Sheet', 'show', 'html']
+__all__ = ['Sheet', 'show', 'render']
 
 # %% ../nbs/api/21_page.ipynb #26724526
 class Sheet(NamedTuple):
@@ -69,7 +69,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def html(
+def render(
     title: str,
     notes: Sequence[str],  # Paragraphs above the tables
     sheets: Sequence[Sheet],

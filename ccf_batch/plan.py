@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from .settings import Group, Settings, SettingsError
-from .settings_file import explain, load_file, merged
+from .settings_file import format_errors, load_file, merge_trees
 
 # %% auto #0
 __all__ = ['Data', 'Method', 'Plan', 'read_plan', 'settings_of']
@@ -75,7 +75,7 @@ def read_plan(
     try:
         plan = kind(**content)
     except ValidationError as e:
-        raise SettingsError(explain(e, kind, file, content, [])) from None
+        raise SettingsError(format_errors(e, kind, file, content, [])) from None
     names = [m.name for m in plan.method]
     for key in ("against", "where"):
         for name in getattr(plan, key):
@@ -93,12 +93,12 @@ def settings_of(
     file: Path,  # Of the plan
 ) -> Settings:
     "What a method is fitted with; a `model.base` that begins with a dot lies relative to the plan. Raises `SettingsError`."
-    tree = merged(base.saved(), plan.settings, method.settings)
+    tree = merge_trees(base.saved(), plan.settings, method.settings)
     if str(tree["model"]["base"]).startswith("."):
         tree["model"]["base"] = str((file.parent / tree["model"]["base"]).resolve())
     try:
         settings = Settings(**tree)
     except ValidationError as e:
-        raise SettingsError(explain(e, Settings, file, tree, [])) from None
+        raise SettingsError(format_errors(e, Settings, file, tree, [])) from None
     settings._workspace = base.workspace
     return settings

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .metrics import auc
 
 # %% auto #0
-__all__ = ['PARTS', 'HIDDEN', 'EPOCHS', 'BATCH', 'RATE', 'DROPOUT', 'AVERAGE', 'HIDDEN_USERS', 'pair_features', 'Reweighted',
+__all__ = ['PARTS', 'HIDDEN', 'EPOCHS', 'BATCH', 'RATE', 'DROPOUT', 'EMA_DECAY', 'HIDDEN_USERS', 'pair_features', 'Reweighted',
            'SlotMLP']
 
 # %% ../nbs/api/14_probes.ipynb #db5831b8
@@ -82,7 +82,7 @@ class _Network(nn.Module):
         return (self.linear(x_CF) + self.outer(hidden_CH))[:, 0]
 
 
-HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, AVERAGE = 64, 5, 128, 1e-3, 0.1, 0.99
+HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, EMA_DECAY = 64, 5, 128, 1e-3, 0.1, 0.99
 HIDDEN_USERS = 0.3
 
 
@@ -109,7 +109,7 @@ class SlotMLP:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _Network(x_RF.shape[1])
-            average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE))
+            average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
             found = cls(average.module, mean_F, std_F)
             optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-3)
             rows_RF, strangers_RF = torch.from_numpy(x_RF), torch.from_numpy(stranger_RF)

@@ -387,7 +387,7 @@ class Prompts:
         keep = (tokens <= self.settings.max_tokens - fixed) & (age <= self.settings.history_length)
         return history[keep], offsets_of(np.bincount(group[keep], minlength=len(offsets) - 1))
 
-    def read(
+    def decode(
         self,
         tokenizer: Any,  # The same tokenizer
         ids: np.ndarray,  # int32 ids of a prefix, a suffix, or both

@@ -21,13 +21,13 @@ from .records import to_json
 from .run import Run, locked
 
 # %% auto #0
-__all__ = ['ROW_GROUP', 'KEEP_DAYS', 'Shard', 'shard', 'publish', 'tidy']
+__all__ = ['ROW_GROUP', 'KEEP_DAYS', 'ShardWriter', 'write_shard', 'publish', 'tidy']
 
 # %% ../nbs/api/19_publish.ipynb #039fa40c
 ROW_GROUP = 122_880
 
 
-class Shard:
+class ShardWriter:
     "A Parquet file that is being written: rows in, whole row groups out, one at a time in memory."
 
     def __init__(
@@ -92,16 +92,16 @@ class Shard:
 
 # %% ../nbs/api/19_publish.ipynb #063b7d56
 @contextlib.contextmanager
-def shard(
+def write_shard(
     run: Run,  # The run it belongs to
     number: int,  # From 0
     shards: int,  # How many there are
     schema: Any,  # pyarrow.Schema, from `ranked.row_schema`
-) -> Iterator[Shard]:
+) -> Iterator[ShardWriter]:
     "Write one shard; on leaving, it is durable and done. Its `counts` and `seconds` are kept with it."
     start = time.perf_counter(), time.process_time()
     about = {"run_id": run.id, "shard": number, "shards": shards}
-    out = Shard(run.folder / f"shard-{number:05d}.tmp", schema, about)
+    out = ShardWriter(run.folder / f"shard-{number:05d}.tmp", schema, about)
     try:
         yield out
         out.close()
@@ -113,7 +113,7 @@ def shard(
 
 def _finish(
     run: Run,
-    out: Shard,  # Closed
+    out: ShardWriter,  # Closed
     number: int,
     shards: int,
     start: tuple[float, float],  # Wall and processor time when it was begun, in seconds

@@ -21,11 +21,11 @@ from .ranked import damage, date_folder, read_manifest
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['POPULAR', 'METRICS', 'measure_lists', 'night_of', 'Outcome', 'depths_of', 'outcome', 'recall_sheet', 'sheets']
+__all__ = ['POPULAR', 'LIST_METRICS', 'measure_lists', 'night_of', 'Outcome', 'depths_of', 'measure', 'recall_sheet', 'sheets']
 
 # %% ../nbs/api/21_published.ipynb #d42e6b45
 POPULAR = "popular"  # the list to beat
-METRICS = {"recall": recall_at, "ndcg": ndcg_at, "hit_rate": hit_rate_at}
+LIST_METRICS = {"recall": recall_at, "ndcg": ndcg_at, "hit_rate": hit_rate_at}
 
 
 def measure_lists(
@@ -37,8 +37,8 @@ def measure_lists(
     against: str = POPULAR,  # The list that every other is compared with
 ) -> list[dict[str, Any]]:  # A row a list and k
     "Recall@k, NDCG@k and hit rate@k of each list, with 95% intervals by bootstrap over users."
-    names = [(name, k, metric) for name in shown for k in depths for metric in METRICS]
-    values = [METRICS[metric](k, *shown[name], relevant) for name, k, metric in names]
+    names = [(name, k, metric) for name in shown for k in depths for metric in LIST_METRICS]
+    values = [LIST_METRICS[metric](k, *shown[name], relevant) for name, k, metric in names]
     values_UM = np.stack(values, axis=1)[np.asarray(relevant) > 0]
     means, draws_BM = mean_draws(values_UM, resamples, seed)
     at = {name: column for column, name in enumerate(names)}
@@ -46,7 +46,7 @@ def measure_lists(
     for name in shown:
         for k in depths:
             row = {"list": name, "k": k, "users": len(values_UM), "against": against}
-            for metric in METRICS:
+            for metric in LIST_METRICS:
                 a, b = at[name, k, metric], at[against, k, metric]
                 low, high = percentiles(draws_BM[:, a])
                 row |= {metric: float(means[a]), f"{metric}_low": low, f"{metric}_high": high}
@@ -100,7 +100,7 @@ def depths_of(top_k: int) -> list[int]:
 assert depths_of(20) == [5, 10, 20] and depths_of(3) == [3] and depths_of(10) == [5, 10]
 
 
-def outcome(
+def measure(
     con,  # duckdb.DuckDBPyConnection to a database of its own
     s: Settings,
     date: dt.date,  # The night
@@ -109,22 +109,22 @@ def outcome(
 ) -> Outcome:
     "Hold a published list against the likes of the days after. Raises `InputError`, `NothingToDo`."
     from ccf_batch.assemble import AsOf
-    from ccf_batch.database import run
+    from ccf_batch.database import execute
     from ccf_batch.recall import candidate_recall
     from ccf_batch.tables import table_glob
 
     ranked, night = night_of(s, date)
     end = date + dt.timedelta(days=days)
     AsOf(con, night, date)  # its macros
-    run(con, "evaluate/published", ranked=ranked)
+    execute(con, "evaluate/published", ranked=ranked)
     events = table_glob(night, "interactions/date=*")
     _check_ids(con, date, events)
-    run(con, "evaluate/listed")
+    execute(con, "evaluate/listed")
     liked = dict(interactions=events, liked_above=night.domain.liked_above)
     window = dict(cutoff=night.cutoff(date), until=night.cutoff(end))
-    run(con, "evaluate/later", **liked, **window)
-    likes, users, listed = run(con, "evaluate/later_counts").fetchone()
-    (last,) = run(con, "assemble/last_event", interactions=events).fetchone()
+    execute(con, "evaluate/later", **liked, **window)
+    likes, users, listed = execute(con, "evaluate/later_counts").fetchone()
+    (last,) = execute(con, "assemble/last_event", interactions=events).fetchone()
     if not likes:
         raise NothingToDo(
             f"nothing was liked from {window['cutoff']} UTC on, within {days} days: the lake's last event "
@@ -137,8 +137,8 @@ def outcome(
         )
     recall = candidate_recall(con, night, date, days)
     seen = night.candidates.exclude_seen
-    run(con, "evaluate/popular_unseen", top_k=night.top_k, exclude_seen=seen)
-    run(con, "evaluate/interested")
+    execute(con, "evaluate/popular_unseen", top_k=night.top_k, exclude_seen=seen)
+    execute(con, "evaluate/interested")
     notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
     if last < window["until"] - dt.timedelta(days=1):
         notes.append(f"The lake's last event is of {last} UTC: not all {days} days are there yet.")
@@ -150,9 +150,11 @@ def outcome(
 
 def _check_ids(con, date: dt.date, interactions: str) -> None:
     "Ids of the list and of the lake must be of one type."
-    from ccf_batch.database import run
+    from ccf_batch.database import execute
 
-    for name, theirs, ours in run(con, "evaluate/id_types", interactions=interactions).fetchall():
+    for name, theirs, ours in execute(
+        con, "evaluate/id_types", interactions=interactions
+    ).fetchall():
         if theirs and theirs != ours:
             raise InputError(
                 f"ranked/date={date}: {name} is {theirs}, in the lake it is {ours}: the list was made "
@@ -162,12 +164,12 @@ def _check_ids(con, date: dt.date, interactions: str) -> None:
 
 def _measure(con, night: Settings, resamples: int) -> list[dict[str, Any]]:
     "Rows of `measure_lists` for both lists, with what each list is like."
-    from ccf_batch.database import arrow, run
+    from ccf_batch.database import execute, fetch_arrow
 
-    relevant = arrow(con, "evaluate/relevant")["relevant"].to_numpy()
-    table = arrow(con, "evaluate/list_rows")
-    [(available,)] = run(con, "evaluate/available_items").fetchall()
-    past = arrow(con, "evaluate/past")
+    relevant = fetch_arrow(con, "evaluate/relevant")["relevant"].to_numpy()
+    table = fetch_arrow(con, "evaluate/list_rows")
+    [(available,)] = execute(con, "evaluate/available_items").fetchall()
+    past = fetch_arrow(con, "evaluate/past")
     names = table["list"].to_numpy()
     columns = {c: table[c].to_numpy() for c in ("owner", "rank", "hit", "item", "users")}
     shown, about = {}, {}
@@ -212,11 +214,13 @@ def sheets(found: Outcome) -> list[Sheet]:
     for r in rows:
         label = [r["list"], r["k"]]
         quality.append(
-            [*label, *(c for m in METRICS for c in _value(r, m, "{:.4f}", "{:.3f}–{:.3f}"))]
+            [*label, *(c for m in LIST_METRICS for c in _value(r, m, "{:.4f}", "{:.3f}–{:.3f}"))]
         )
         if r["list"] != r["against"]:
             form = "{:+.4f}", "{:+.3f} to {:+.3f}"
-            gains.append([*label, *(c for m in METRICS for c in _value(r, f"{m}_diff", *form))])
+            gains.append(
+                [*label, *(c for m in LIST_METRICS for c in _value(r, f"{m}_diff", *form))]
+            )
         if r["k"] == found.top_k:
             shares = (f"{r[m]:.1%}" for m in ("users_covered", "full_lists", "items_covered"))
             lift = r["popularity_lift"]

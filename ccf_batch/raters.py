@@ -11,19 +11,19 @@ import numpy as np
 
 from .batch import Batch
 from .mf import MF, Posterior
-from .residual import silent, with_cf
+from .residual import with_cf, with_zeros
 from .settings import Settings
 
 # N items, U users, G groups, d columns
 
 # %% auto #0
-__all__ = ['FEW', 'by_raters', 'leaning']
+__all__ = ['FEW', 'co_rating_vectors', 'fit_biases']
 
 # %% ../nbs/api/09_raters.ipynb #3e43ea6d
 FEW = 5.0  # rows at which a user or an item has half its weight
 
 
-def by_raters(
+def co_rating_vectors(
     batch: Batch,
     user: np.ndarray,  # int [G]
     n_users: int,
@@ -48,7 +48,7 @@ def by_raters(
     return v_Nd / np.sqrt(n_N @ v_Nd**2 / n_N.sum()).mean()
 
 
-def leaning(
+def fit_biases(
     base: MF,  # Biases alone
     v_Nd: np.ndarray,
     batch: Batch,
@@ -66,4 +66,4 @@ def leaning(
     found, _ = posterior.minimise(posterior.join(first))
     item_bias = found["item_bias"] + v_Nd @ found["weight"]
     arrays = base.arrays | {"intercept": found["intercept"], "item_bias": item_bias}
-    return silent(replace(base, arrays=arrays), "user_bias")
+    return with_zeros(replace(base, arrays=arrays), "user_bias")

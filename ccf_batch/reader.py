@@ -12,7 +12,7 @@ import gzip
 from pathlib import Path
 
 from . import disk
-from .database import run as sql
+from .database import execute as sql
 from ccf_batch.datasets import (
     Dataset,
     Table,
@@ -22,7 +22,7 @@ from ccf_batch.datasets import (
     is_parquet,
     parquet_schema,
 )
-from .errors import InputError, lack
+from .errors import InputError, explain_os_error
 from .settings import Settings
 
 # %% auto #0
@@ -56,11 +56,11 @@ class Reader:
         except (duckdb.OutOfMemoryException, duckdb.BinderException):
             raise  # not the file's fault
         except duckdb.Error as e:
-            if lack(e):
+            if explain_os_error(e):
                 raise
             why = str(e).splitlines()[0]  # may quote what the file holds
             raise InputError(
-                f"{file}: cannot be read: {why}", logged=f"{file}: cannot be read"
+                f"{file}: cannot be read: {why}", redacted=f"{file}: cannot be read"
             ) from None
         for name in what.prepare:
             sql(self.con, name)
@@ -134,7 +134,7 @@ def _usable_columns(file: Path, what: Table) -> None:
     if repeated:
         raise InputError(
             f"{file}: has more than one column {repeated[0]!r}; rename them",
-            logged=f"{file}: has two columns of one name; rename them",
+            redacted=f"{file}: has two columns of one name; rename them",
         )
     ours = sorted({"ccf_row", ABSENT, ABSENT_LIST} & set(names))
     if ours:
@@ -150,7 +150,7 @@ def _need_columns(file: Path, input: str, what: Table) -> None:
             raise InputError(
                 f"{lacks}; it has {', '.join(has)[:500]}. If one "
                 f'of them is meant, say so under [ingest.columns]: {ours} = "its name"',
-                logged=lacks,  # without a header, the first row's values are what it has
+                redacted=lacks,  # without a header, the first row's values are what it has
             )
 
 # %% ../nbs/api/06_reader.ipynb #a76aab7c

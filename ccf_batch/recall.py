@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 
 from .assemble import GENERATORS, Assembly
-from .database import run
+from .database import execute
 from .settings import Settings
 
 # %% auto #0
@@ -25,7 +25,7 @@ def candidate_recall(
     night = Assembly(con, settings, date)
     night.prepare()
     found = dict(
-        run(
+        execute(
             con,
             "assemble/recall",
             until=settings.cutoff(date + dt.timedelta(days=days)),

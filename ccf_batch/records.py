@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # %% auto #0
-__all__ = ['Count', 'SHARD', 'DEPTH', 'Form', 'Named', 'Input', 'Fingerprint', 'Run', 'Shard', 'Check', 'Manifest', 'read',
+__all__ = ['Count', 'SHARD', 'DEPTH', 'Form', 'Named', 'Input', 'Fingerprint', 'RunRecord', 'Shard', 'Check', 'Manifest', 'read',
            'to_json']
 
 # %% ../nbs/api/03_records.ipynb #f820127e
@@ -52,7 +52,7 @@ class Fingerprint(Form):
     versions: dict[str, str]
 
 
-class Run(Form):
+class RunRecord(Form):
     "`run.json`: a run that is under way, or died."
 
     fingerprint: Fingerprint

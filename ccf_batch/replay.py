@@ -18,14 +18,14 @@ import numpy as np
 from .batch import Batch, Catalogue, rows_of
 from .cf import Encoder, WarmStart, encoder_class
 from .console import progress
-from .lab import Lab, Said, parameters_of
+from .lab import MethodResult, MethodRunner, parameters_of
 from .ragged import offsets_of, spans
-from .schedule import Schedule, nights, refits
+from .schedule import Schedule, due_refits, nights
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['VALID', 'Refitted', 'as_of_night', 'replay', 'RefittedBaseline', 'RefittedEncoder', 'RefittedSlots', 'newest_part',
-           'trained', 'Retrained', 'running_offset', 'Replays']
+__all__ = ['VALID', 'Refitted', 'as_of_night', 'score_nights', 'RefittedBaseline', 'RefittedEncoder', 'RefittedSlots',
+           'newest_part', 'train_from_scratch', 'Retrained', 'running_offset', 'RefitRunner']
 
 # %% ../nbs/api/25_replay.ipynb #2b00b8a3
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def as_of_night(
     return dataclasses.replace(batch, history=history, history_offsets=offsets_of(lengths[of_G]))
 
 
-def replay(
+def score_nights(
     method: Refitted,
     before: Batch,  # Labelled rows from before the first night
     asked: Batch,  # C labelled rows, those of a user in order of time
@@ -189,7 +189,7 @@ def newest_part(known: Batch) -> tuple[Batch, Batch]:  # The older rows, the new
     return known.keep(old)[0], known.keep(~old).batch
 
 
-def trained(
+def train_from_scratch(
     train_rows: Batch,
     valid: Batch,
     catalogue: Catalogue,
@@ -223,7 +223,7 @@ class Retrained:
 
         file = self.file.with_name(f"{self.file.stem}-{len(known.candidate)}.state")
         parts = newest_part(known)
-        model, self.parameters, _ = trained(*parts, self.catalogue, self.settings, file)
+        model, self.parameters, _ = train_from_scratch(*parts, self.catalogue, self.settings, file)
         file.unlink()
         model = refit_model(model, *parts, self.catalogue)
         self.scorer = Scorer(model, self.catalogue, self.settings.score.token_budget)
@@ -261,10 +261,10 @@ def running_offset(
     return offset
 
 # %% ../nbs/api/25_replay.ipynb #92d6ba92
-class Replays(Lab):
+class RefitRunner(MethodRunner):
     "Methods that are refitted as time goes by."
 
-    modules = ("replay", *Lab.modules)
+    modules = ("replay", *MethodRunner.modules)
     split: Literal["valid", "test"] = "test"  # Whose nights
     schedule = Schedule()
 
@@ -285,19 +285,21 @@ class Replays(Lab):
             return rows.train, rows.valid, rows.test
         return *newest_part(rows.train), rows.valid
 
-    def _baseline(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _baseline(self, kind: str, method: str, settings: Settings, file: Path) -> MethodResult:
         from ccf_batch.baselines import BASELINES
 
         which = BASELINES[method.partition(",")[0]]
         refitted = RefittedBaseline(which, self.rows(settings).catalogue, settings)
         return self._replayed(refitted, settings, lambda: refitted.fitted.parameters)
 
-    def _encoder_alone(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _encoder_alone(
+        self, kind: str, method: str, settings: Settings, file: Path
+    ) -> MethodResult:
         catalogue = self.rows(settings).catalogue
         refitted = RefittedEncoder(catalogue, settings, self.schedule.warm)
         return self._replayed(refitted, settings, lambda: refitted.parameters)
 
-    def _model(self, kind: str, method: str, settings: Settings, file: Path) -> Said:
+    def _model(self, kind: str, method: str, settings: Settings, file: Path) -> MethodResult:
         catalogue = self.rows(settings).catalogue
         if self.schedule.retrain:
             again = Retrained(catalogue, settings, file)
@@ -305,14 +307,16 @@ class Replays(Lab):
         train_rows, valid, _ = self.parts(settings)
         state = file.with_name(f"{super().key(kind, method, settings)}-{self.split}.state")
         if state not in self._trained:
-            self._trained = {state: trained(train_rows, valid, catalogue, settings, state)}
+            self._trained = {
+                state: train_from_scratch(train_rows, valid, catalogue, settings, state)
+            }
         model, parameters, seconds = self._trained[state]
         last = model.cf, model.user_ids
         encoder = RefittedEncoder(catalogue, settings, self.schedule.warm, last)
         said = self._replayed(RefittedSlots(model, encoder), settings, lambda: parameters)
         return dataclasses.replace(said, seconds=said.seconds + seconds)
 
-    def _replayed(self, method: Refitted, settings: Settings, parameters: Any) -> Said:
+    def _replayed(self, method: Refitted, settings: Settings, parameters: Any) -> MethodResult:
         train_rows, valid, asked = self.parts(settings)
         assert asked.event_ts is not None and asked.label is not None
         times = asked.event_ts.min().item(), asked.event_ts.max().item()
@@ -320,11 +324,15 @@ class Replays(Lab):
         dates, ends = nights(settings, first, times[1])
         s, start = self.schedule, time.perf_counter()
         before = train_rows if s.every == "never" else (train_rows + valid)
-        margin, log = replay(method, before, asked, ends, refits(dates, s.every), s.history)
+        margin, log = score_nights(
+            method, before, asked, ends, due_refits(dates, s.every), s.history
+        )
         if s.offset_penalty is not None:
             user = asked.user_id.dictionary_encode().indices.to_numpy()[asked.group_of]
             rows = user, asked.event_ts, asked.label, margin
             margin = (margin + running_offset(*rows, s.offset_penalty)).astype(np.float32)
         seconds, none = time.perf_counter() - start, np.empty(0, np.float32)
         margins = {"valid": none, "test": none} | {self.split: margin}
-        return Said(**margins, seconds=seconds, parameters=parameters(), about={"fits": log})
+        return MethodResult(
+            **margins, seconds=seconds, parameters=parameters(), about={"fits": log}
+        )

@@ -16,7 +16,7 @@ from .mf import MF
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['with_cf', 'silent', 'beneath', 'logit_of', 'Residual', 'rows_at']
+__all__ = ['with_cf', 'with_zeros', 'fit_base', 'logit_of', 'Residual', 'rows_at']
 
 # %% ../nbs/api/09_residual.ipynb #a05ee25d
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def with_cf(settings: Settings, **cf) -> Settings:
     return settings.model_copy(update={"cf": settings.cf.model_copy(update=cf)})
 
 
-def silent(
+def with_zeros(
     base: MF,
     *names: str,  # Of its arrays
 ) -> MF:
@@ -36,7 +36,7 @@ def silent(
     return replace(base, arrays=base.arrays | {k: np.zeros_like(base.arrays[k]) for k in names})
 
 
-def beneath(
+def fit_base(
     batch: Batch,
     user: np.ndarray,
     n_users: int,
@@ -123,9 +123,9 @@ class Residual(Encoder):
     @classmethod
     def from_state(cls, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Self:
         "As `Encoder.from_state`."
-        beneath = {k[5:]: v for k, v in tensors.items() if k.startswith("base.")}
+        base = {k[5:]: v for k, v in tensors.items() if k.startswith("base.")}
         own = {k: v.numpy() for k, v in tensors.items() if not k.startswith("base.")}
-        return cls(MF.from_state(beneath, meta), own, meta["epochs"])
+        return cls(MF.from_state(base, meta), own, meta["epochs"])
 
 
 def rows_at(

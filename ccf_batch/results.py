@@ -12,18 +12,18 @@ import numpy as np
 
 from .console import table
 from .errors import InputError
-from .lab import Lab, Said, with_seed
+from .lab import MethodResult, MethodRunner, with_seed
 from .metrics import ROW_METRICS, Resampled, paired_difference, resample
 from .plan import Method
 from .settings import Settings
-from .slices import gains, known_of_rows
+from .slices import gains, row_properties
 
 # %% auto #0
 __all__ = ['measure_seeds', 'compare_methods', 'measure_slices', 'show_table']
 
 # %% ../nbs/api/24_results.ipynb #9c055d00
 def measure_seeds(
-    lab: Lab,
+    lab: MethodRunner,
     method: Method,
     settings: Settings,  # With what the method changes
     seeds: Sequence[int],
@@ -34,7 +34,7 @@ def measure_seeds(
     found = []
     for seed in seeds:
         s = with_seed(settings, seed)
-        said: Said = lab.ask(method.kind, method.name, s)
+        said: MethodResult = lab.get_result(method.kind, method.name, s)
         margin = getattr(said, split)
         if np.isnan(margin).any():
             raise InputError(
@@ -57,7 +57,7 @@ def measure_seeds(
             m: float(np.mean([getattr(r.quality, m) for r in found])) for m in ROW_METRICS
         }
         quality = found[0].quality._replace(**means)
-        mean = Resampled(quality, draws, found[0].drawn)
+        mean = Resampled(quality, draws, found[0].pairing_key)
         yield _row(method, "mean", mean), mean
         average = resample(user, batch.label, np.mean(margins, axis=0))
         yield _row(method, "average", average), average
@@ -92,7 +92,7 @@ def compare_methods(
 
 # %% ../nbs/api/24_results.ipynb #469e0107
 def measure_slices(
-    lab: Lab,
+    lab: MethodRunner,
     settings: dict[str, Settings],  # Of each method, with its first seed
     margins: dict[str, list[np.ndarray]],  # Of each method, seed by seed
     where: Sequence[str],
@@ -104,7 +104,7 @@ def measure_slices(
     for name in where:
         rows = lab.rows(settings[name])
         batch = getattr(rows, split)
-        by = known_of_rows(rows.train, batch, rows.catalogue, settings[name])
+        by = row_properties(rows.train, batch, rows.catalogue, settings[name])
         user = batch.user_id.to_numpy(zero_copy_only=False)[batch.group_of]
         for base in (b for b in against if b != name and b in margins):
             both = (np.mean(margins[m], axis=0) for m in (name, base))

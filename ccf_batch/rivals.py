@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from .database import connect, run
+from .database import connect, execute
 from .datasets import Text, column_names, delimiter, is_parquet, parquet_schema
 from .errors import InputError
 
 # %% auto #0
-__all__ = ['NEEDED', 'named', 'Scores', 'read']
+__all__ = ['NEEDED', 'parse_files', 'Scores', 'read']
 
 # %% ../nbs/api/21_rivals.ipynb #c69dc733
-def named(
+def parse_files(
     flags: list[str],  # NAME=FILE each
     taken: set[str],  # Names that rows of the table have already
 ) -> dict[str, Path]:
@@ -51,7 +51,7 @@ class Scores:
     score: np.ndarray  # float64 [C], NaN where it has none
     probabilities: bool  # all that the file holds lie in [0, 1]
     rows: int  # of the file
-    unasked: int  # rows of the file whose pair is not evaluated
+    unmatched: int  # rows of the file whose pair is not evaluated
 
     @property
     def missing(self) -> int:
@@ -84,27 +84,29 @@ def read(
         "item_id": pa.types.is_integer(item_id.type),
     }
     with connect() as con:
-        run(con, "ingest/keep_order")  # so that a row has a number
+        execute(con, "ingest/keep_order")  # so that a row has a number
         try:
             _rows(con, file, whole)
         except (duckdb.InvalidInputException, duckdb.ConversionException) as e:
             why = str(e).splitlines()[0]  # may quote what the file holds
             raise InputError(
-                f"{file}: cannot be read: {why}", logged=f"{file}: cannot be read"
+                f"{file}: cannot be read: {why}", redacted=f"{file}: cannot be read"
             ) from None
-        run(con, "evaluate/score_table", whole_users=whole["user_id"], whole_items=whole["item_id"])
+        execute(
+            con, "evaluate/score_table", whole_users=whole["user_id"], whole_items=whole["item_id"]
+        )
         _check(con, file, whole)
         ids = {"user_id": user_id.cast(pa.string()), "item_id": item_id.cast(pa.string())}
         con.register("asked", pa.table({"place": np.arange(len(user_id)), **ids}))
-        rows, unasked, low, high = run(con, "evaluate/score_counts").fetchone()
-        found = run(con, "evaluate/scores_of_asked").fetchnumpy()["score"]
+        rows, unmatched, low, high = execute(con, "evaluate/score_counts").fetchone()
+        found = execute(con, "evaluate/scores_of_asked").fetchnumpy()["score"]
     score = np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan)
     if np.isnan(score).all():
         raise InputError(
             f"{file}: has no score for any of the {len(score):,} rows that are evaluated; "
             "are its ids those of the lake?"
         )
-    return Scores(score, bool(low >= 0 and high <= 1), rows, unasked)
+    return Scores(score, bool(low >= 0 and high <= 1), rows, unmatched)
 
 
 def _rows(con, file: Path, whole: dict[str, bool]) -> None:
@@ -114,15 +116,15 @@ def _rows(con, file: Path, whole: dict[str, bool]) -> None:
         if names.count(name) != 1:
             has = "has no column" if name not in names else "has more than one column"
             lacks = f"{file}: {has} {name!r}; it needs {', '.join(NEEDED)}"
-            raise InputError(f"{lacks}, and has {', '.join(names)}", logged=lacks)
+            raise InputError(f"{lacks}, and has {', '.join(names)}", redacted=lacks)
     literal = glob.escape(str(file))
     if is_parquet(file):
         _check_types(file, whole)
-        run(con, "evaluate/score_rows_parquet", file=literal)
+        execute(con, "evaluate/score_rows_parquet", file=literal)
     else:
         columns = dict.fromkeys(names, "VARCHAR")
         split = delimiter(file, Text())
-        run(con, "evaluate/score_rows_csv", file=literal, columns=columns, delimiter=split)
+        execute(con, "evaluate/score_rows_csv", file=literal, columns=columns, delimiter=split)
 
 
 def _check_types(file: Path, whole: dict[str, bool]) -> None:
@@ -144,7 +146,7 @@ def _check_types(file: Path, whole: dict[str, bool]) -> None:
 
 def _check(con, file: Path, whole: dict[str, bool]) -> None:
     "No row that cannot be read, no pair with two scores."
-    if fault := run(con, "evaluate/score_faults").fetchone():
+    if fault := execute(con, "evaluate/score_faults").fetchone():
         row, name, value, n = fault
         wanted = "a finite number" if name == "score" else "an id"
         if whole.get(name):
@@ -152,13 +154,13 @@ def _check(con, file: Path, whole: dict[str, bool]) -> None:
         more = f" ({n - 1:,} more rows like that)" if n > 1 else ""
         raise InputError(
             f"{file}: row {row}: {name} is {value!r}, and should be {wanted}{more}",
-            logged=f"{file}: row {row}: {name} should be {wanted}{more}",
+            redacted=f"{file}: row {row}: {name} should be {wanted}{more}",
         )
-    if conflict := run(con, "evaluate/score_conflicts").fetchone():
+    if conflict := execute(con, "evaluate/score_conflicts").fetchone():
         user, item, low, high, n = conflict
         more = f" ({n - 1:,} more pairs like that)" if n > 1 else ""
         raise InputError(
             f"{file}: user_id {user!r} and item_id {item!r} have the scores {low} and {high}; "
             f"keep one row a pair{more}",
-            logged=f"{file}: a pair has the scores {low} and {high}; keep one row a pair{more}",
+            redacted=f"{file}: a pair has the scores {low} and {high}; keep one row a pair{more}",
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from .assemble import AsOf
-from .database import arrow, run
+from .database import execute, fetch_arrow
 from .settings import Settings
 from .tables import table_glob
 
@@ -32,10 +32,10 @@ def rank(
     }
     con.register("margins", margins)
     try:
-        run(con, "rules/scored")
+        execute(con, "rules/scored")
     finally:
         con.unregister("margins")
-    removed = {"no_margin": run(con, "rules/no_margin").fetchone()[0]}
+    removed = {"no_margin": execute(con, "rules/no_margin").fetchone()[0]}
     for rule in settings.rules.apply:
-        (removed[rule],) = run(con, f"rules/{rule}", **parameters[rule]).fetchone()
-    return arrow(con, "rules/ranked"), removed
+        (removed[rule],) = execute(con, f"rules/{rule}", **parameters[rule]).fetchone()
+    return fetch_arrow(con, "rules/ranked"), removed

@@ -135,7 +135,7 @@ class Run:
         if not resume:
             disk.remove(self.folder)
         self._say_why_not_resumed()
-        before = records.read(self.folder / "run.json", records.Run)
+        before = records.read(self.folder / "run.json", records.RunRecord)
         if before.get("machine") != machine and self.folder.is_dir():
             if before:
                 what = "; ".join(describe_changes(before["machine"], machine))
@@ -161,7 +161,7 @@ class Run:
         if self.folder.is_dir() or not self.folder.parent.is_dir():
             return
         for other in sorted(self.folder.parent.iterdir()):
-            before = records.read(other / "run.json", records.Run)
+            before = records.read(other / "run.json", records.RunRecord)
             if before and ".replaced-" not in other.name:
                 what = "; ".join(describe_changes(before["fingerprint"], self.fingerprint)[:5])
                 say(

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic_settings import CliPositionalArg
 
 from . import disk, publish, records
-from .checks import number
+from .checks import format_number
 from .console import main, say, table
 from .errors import CheckFailed, InputError, NothingToDo
 from .fingerprint import run_id_of
@@ -26,12 +26,12 @@ from .settings import Settings
 from .summary import duration
 
 # %% auto #0
-__all__ = ['Found', 'found', 'show_list', 'pick', 'show', 'faults', 'verify', 'age', 'prune', 'prune_served', 'RunsCommand',
-           'run', 'command']
+__all__ = ['RunFolder', 'list_runs', 'show_list', 'pick', 'show', 'faults', 'verify', 'age', 'prune', 'prune_served',
+           'RunsCommand', 'run', 'command']
 
 # %% ../nbs/api/22_runs.ipynb #f2116065
 @dataclass(frozen=True)
-class Found:
+class RunFolder:
     "A run and its folder."
 
     folder: Path
@@ -70,19 +70,19 @@ def _alive(root: Path, date: dt.date) -> bool:
         return True
 
 
-def _staged(root: Path, date: dt.date, folder: Path) -> Iterator[Found]:
+def _staged(root: Path, date: dt.date, folder: Path) -> Iterator[RunFolder]:
     "The runs in a date's staging folder."
     alive = _alive(root, date)
     for run in sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "work"):
         if ".replaced-" in run.name:
             manifest = records.read(run / "output" / "_manifest.json")
-            yield Found(run, date, "replaced", manifest)
+            yield RunFolder(run, date, "replaced", manifest)
         else:
-            about = records.read(run / "run.json", records.Run)
-            yield Found(run, date, "running" if alive else "unfinished", about)
+            about = records.read(run / "run.json", records.RunRecord)
+            yield RunFolder(run, date, "running" if alive else "unfinished", about)
 
 
-def found(s: Settings) -> list[Found]:
+def list_runs(s: Settings) -> list[RunFolder]:
     "All runs of a workspace, by date; of one date the published one first."
     out = []
     roots: tuple[tuple[Path, Literal["published", "trial"]], ...] = (
@@ -92,7 +92,7 @@ def found(s: Settings) -> list[Found]:
     for root, state in roots:
         for folder in root.glob("date=*"):
             if date := date_of(folder):
-                out.append(Found(folder, date, state, read_manifest(root, date) or {}))
+                out.append(RunFolder(folder, date, state, read_manifest(root, date) or {}))
         for folder in (root / "_staging").glob("date=*/"):
             if date := date_of(folder):
                 out += _staged(root, date, folder)
@@ -104,7 +104,7 @@ def _when(seconds: float) -> str:
     return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def show_list(runs: list[Found]) -> None:
+def show_list(runs: list[RunFolder]) -> None:
     "Print a line for each run."
     rows = []
     for run in runs:
@@ -123,9 +123,9 @@ def show_list(runs: list[Found]) -> None:
 
 # %% ../nbs/api/22_runs.ipynb #d7862f7b
 def pick(
-    runs: list[Found],
+    runs: list[RunFolder],
     what: str,  # A date, or a run's id or the beginning of it
-) -> Found:
+) -> RunFolder:
     "The run that is meant; for a date the published one. Raises `InputError`."
     hits = [r for r in runs if what == str(r.date) or r.run_id.startswith(what)]
     published = [r for r in hits if r.state == "published"]
@@ -158,13 +158,13 @@ def _cells(about: dict[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]
 def _check(c: dict[str, Any]) -> tuple[str, ...]:
     "What is, what may be, and what follows."
     side, state = "≥" if c["at_least"] else "≤", "held" if c["ok"] else "FAILED"
-    limit = "" if c["limit"] is None else f"{side} {number(c['limit'])}"
+    limit = "" if c["limit"] is None else f"{side} {format_number(c['limit'])}"
     if c["value"] is None:
         state = "not measured"
-    return c["check"], number(c["value"]), limit, state if limit else "", c["note"]
+    return c["check"], format_number(c["value"]), limit, state if limit else "", c["note"]
 
 
-def show(run: Found) -> None:
+def show(run: RunFolder) -> None:
     "Print all that is known of a run."
     about = {**run.about.get("fingerprint", {}), **run.about}
     if not about:
@@ -258,7 +258,7 @@ def age(
     return seconds
 
 
-def _remove(run: Found, root: Path) -> None:
+def _remove(run: RunFolder, root: Path) -> None:
     "Out of the readers' sight in one step, then off the disk; the date's lock is held."
     if run.state in ("published", "trial"):
         aside = replaced_folder(root / "_staging" / f"date={run.date}", run.run_id)
@@ -274,9 +274,9 @@ def prune(
     older_than: float,  # Seconds, from `age`
     published: bool = False,  # Also what readers see
     dry_run: bool = False,
-) -> list[Found]:  # What was removed
+) -> list[RunFolder]:  # What was removed
     "Remove old runs; a date whose run is alive is passed over."
-    runs, removed = found(s), []
+    runs, removed = list_runs(s), []
     dates = [run.date for run in runs if run.state == "published"]
     for run in runs:
         keep = run.state == "published" and (not published or run.date == max(dates))
@@ -344,7 +344,7 @@ def run(s: RunsCommand) -> None:
             raise InputError(f"{s.which}: is no date like 2026-07-01") from None
         verify(s, date)
     else:
-        runs = found(s)
+        runs = list_runs(s)
         if not runs:
             raise NothingToDo(f"{s.ranked}: no run yet; make one: python -m ccf_batch.score")
         if s.action == "show":

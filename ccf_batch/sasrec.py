@@ -15,8 +15,8 @@ from .batch import Batch, Catalogue
 from .cf import ItemFeatures, WarmStart, encoder_class
 from .metrics import auc, uauc
 from .ragged import offsets_of, spans
-from .raters import by_raters, leaning
-from .residual import Residual, beneath, logit_of, rows_at, with_cf
+from .raters import co_rating_vectors, fit_biases
+from .residual import Residual, fit_base, logit_of, rows_at, with_cf
 from .settings import Settings
 
 # S sequences, L items of the longest, N items, G groups, C rows, d factors. The letters after a
@@ -24,7 +24,7 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['BLOCKS', 'DROPOUT', 'RATES', 'ROWS', 'EPOCHS', 'MOST_EPOCHS', 'PATIENCE', 'SEQUENCES', 'Block', 'Network',
-           'read_part', 'carriers', 'states', 'SASRec']
+           'read_part', 'covering_groups', 'states', 'SASRec']
 
 # %% ../nbs/api/09_sasrec.ipynb #b75793d5
 BLOCKS, DROPOUT = 2, 0.2  # the paper's, on MovieLens-1M
@@ -85,7 +85,7 @@ def read_part(
     return history[spans(np.cumsum(lengths) - newest, newest)], offsets_of(newest)
 
 
-def carriers(
+def covering_groups(
     history: np.ndarray,
     offsets: np.ndarray,
 ) -> np.ndarray:  # int64 [G] the group whose history begins with this group's
@@ -110,7 +110,7 @@ def states(
     offsets: np.ndarray,
 ) -> Tensor:  # float32 [G, d]; zeros where the history is empty
     "The state after each history."
-    carrier, sequence = np.unique(carriers(history, offsets), return_inverse=True)
+    carrier, sequence = np.unique(covering_groups(history, offsets), return_inverse=True)
     lengths = np.diff(offsets)
     size_S = lengths[carrier]
     longest = max(int(size_S.max(initial=0)), 1)
@@ -149,10 +149,10 @@ class SASRec(Residual):
         "As `Encoder.fit`; from a `start` it goes on with the old network and item embeddings."
         assert batch.label is not None
         cf, N = settings.cf, len(catalogue)
-        base = beneath(batch, user, n_users, catalogue, settings, scale, start)
+        base = fit_base(batch, user, n_users, catalogue, settings, scale, start)
         if not cf.content:
-            v_Nd = by_raters(batch, user, n_users, N, cf.factors)
-            base = leaning(base, v_Nd, batch, user, n_users, settings)
+            v_Nd = co_rating_vectors(batch, user, n_users, N, cf.factors)
+            base = fit_biases(base, v_Nd, batch, user, n_users, settings)
         offset_C = torch.from_numpy(logit_of(base, batch, user, catalogue))
         old = start.encoder if start else None
         with torch.random.fork_rng(devices=[]):
@@ -178,7 +178,7 @@ class SASRec(Residual):
             history, offsets = read_part(
                 batch.history, batch.history_offsets, says, cf.history_length
             )
-            carrier = carriers(history, offsets)
+            carrier = covering_groups(history, offsets)
             rng, found, log = np.random.default_rng(seed), None, []
             for epoch in range(1, 1 + (epochs or (MOST_EPOCHS if valid else EPOCHS))):
                 network.train()
@@ -250,7 +250,7 @@ class SASRec(Residual):
         says = np.asarray((items.history != 0).any(axis=1))
         history, offsets = read_part(history, history_offsets, says, length)
         out = [np.zeros((0, d), np.float32)]
-        carrier = carriers(history, offsets)
+        carrier = covering_groups(history, offsets)
         last = np.flatnonzero(np.diff(carrier, append=-1))  # groups that end a sequence
         with torch.inference_mode():
             for ends in np.split(last, np.arange(SEQUENCES, len(last), SEQUENCES)):

@@ -15,7 +15,7 @@ from pydantic import Field
 from .settings import Group, Settings
 
 # %% auto #0
-__all__ = ['Every', 'nights', 'refits', 'Schedule']
+__all__ = ['Every', 'nights', 'due_refits', 'Schedule']
 
 # %% ../nbs/api/25_schedule.ipynb #797a92e8
 def nights(
@@ -37,7 +37,7 @@ def nights(
 Every = Literal["never", "once", "month", "week", "night"]
 
 
-def refits(
+def due_refits(
     dates: list[dt.date],  # [N]
     every: Every,
 ) -> np.ndarray:  # bool [N]; the first is False: what a model begins with is no refit

@@ -32,7 +32,7 @@ from ccf_batch import (
     tables,
     trouble,
 )
-from .admission import already_published, check_bundle, unchanged
+from .admission import already_published, check_bundle, check_inputs
 from .console import main, progress, say, step, table
 from .database import connect
 from .errors import InputError, NothingToDo
@@ -95,7 +95,7 @@ class ScoreCommand(Settings):
     @classmethod
     def _a_range(cls, dates: str | None) -> str | None:
         if dates is not None:
-            backfill.span(dates)
+            backfill.parse_date_range(dates)
         return dates
 
 # %% ../nbs/api/20_score.ipynb #20ce99fb
@@ -103,14 +103,14 @@ def run(
     s: ScoreCommand,
 ) -> dict[str, Any] | None:  # The manifest; None for a dry run or several dates
     "Score a date, or several. Raises `InputError`, and `NothingToDo` where there is no user or no row."
-    with monitor.watched(s, trial=s.dry_run or s.limit_users is not None) as report:
+    with monitor.export_run(s, trial=s.dry_run or s.limit_users is not None) as report:
         if s.dates is None:
             return report(_run(s))
         if s.date is not None:
             raise InputError("say either --date or --dates")
         here = {"dates": None, "show_users": 0}
-        backfill.each(
-            backfill.span(s.dates),
+        backfill.score_dates(
+            backfill.parse_date_range(s.dates),
             lambda date: report(_run(s.model_copy(update={**here, "date": date}))),
         )
         return None
@@ -121,7 +121,7 @@ FAILURE_NOTE = "what was published before is untouched, and finished shards are 
 
 def _run(s: ScoreCommand) -> dict[str, Any] | None:
     "Score one date; what the machine or the lake lacks is told in a line."
-    with trouble.told(s, FAILURE_NOTE):
+    with trouble.as_input_errors(s, FAILURE_NOTE):
         return _one(s)
 
 
@@ -132,15 +132,15 @@ def _one(s: ScoreCommand) -> dict[str, Any] | None:
     choice = engines.choose(s)
     tables.check(s)
     date = s.date or _next_date(s)
-    stages.note(date=date.isoformat())
+    stages.bind_fields(date=date.isoformat())
     path = s.bundle or bundle.newest(s, date)
     metadata = bundle.read(path)
     check_bundle(path, metadata.trained_until, metadata.settings, s, date)
-    findings = checks.verdict([checks.bundle_age(metadata.trained_until, s, date)], s)
-    inputs = tables.fingerprint(s)
+    findings = checks.enforce([checks.bundle_age(metadata.trained_until, s, date)], s)
+    inputs = tables.list_inputs(s)
     made_of = fingerprint_run(date, inputs, metadata.id, s, s.limit_users)
     made_of["versions"] |= choice.versions
-    stages.note(run_id=run_id_of(made_of))
+    stages.bind_fields(run_id=run_id_of(made_of))
     if s.dry_run:
         _dry_run(s, date, path, choice)
         return None
@@ -192,11 +192,11 @@ def _night(
             "brought candidates (--date and users.active_days narrow that)"
         )
     with scoring.add_seconds(seconds, "checks"):
-        findings = checks.verdict(checks.of_input(assembly, prepared), s)
+        findings = checks.enforce(checks.check_input(assembly, prepared), s)
     with step(f"Bundle {path.name}", stage="loading"), scoring.add_seconds(seconds, "loading"):
         loaded = bundle.load(path, s.workspace)
-        use_threads(s.score.threads, loaded.model.lm.parameters())
-        scorer = engines.scorer(choice, loaded.model, loaded.id, s)
+        use_threads(s.score.threads, loaded.model.lm.num_parameters())
+        scorer = engines.scorer_factory(choice, loaded.model, loaded.id, s)
         catalogue = assembly.catalogue()
         night = Night(s, con.cursor(), assembly, catalogue, scorer, loaded.id, run_id)
     say(f"  {choice.name} engine ({choice.reason})")
@@ -218,7 +218,7 @@ def _score(
     disk.require_exchange(date_folder(root, date), s.paths.allow_gap)
     with scratch(root, date) as work:
         night, prepared, found = _night(s, date, path, choice, run_id_of(made_of), work, seconds)
-        unchanged(s, made_of["inputs"])  # before a shard is kept that was made of both
+        check_inputs(s, made_of["inputs"])  # before a shard is kept that was made of both
         resume, gap = s.resume == "auto", s.paths.allow_gap
         run = Run(root, date, made_of, scoring.machine(night.scorer), gap, resume)
         shards = night.assembly.shards
@@ -235,9 +235,11 @@ def _score(
             raise NothingToDo(
                 f"{s.lake}: no row is left for {date} after the rules: nothing is published"
             )
-        unchanged(s, made_of["inputs"])
+        check_inputs(s, made_of["inputs"])
         with scoring.add_seconds(seconds, "checks"):
-            found += output_checks.of_output(night.assembly, run, trial=s.limit_users is not None)
+            found += output_checks.check_output(
+                night.assembly, run, trial=s.limit_users is not None
+            )
     attempt_s = time.perf_counter() - start
     earlier = [shard for shard in done if shard["attempt"] != run.attempts]
     counts = scoring.sum_counts(shard["counts"] for shard in done)
@@ -281,7 +283,7 @@ def _logged(run: Run, counted: dict[str, Any]) -> Iterator[None]:
     finally:
         done = [shard for shard in run.done.values() if shard["attempt"] == run.attempts]
         for stage, s in scoring.sum_counts(shard["seconds"] for shard in done).items():
-            stages.record(stage, outcome, s)
+            stages.log_event(stage, outcome, s)
         counted.update(shards=len(done), shards_before=len(run.done) - len(done))
         counted.update(scoring.sum_counts(shard["counts"] for shard in done))
 

@@ -66,7 +66,7 @@ class Scorer:
         make_engine: MakeEngine = packed_engine,
     ):
         self.model, self.prompts = model, model.prompts()
-        self.side = model.item_side(self.prompts, catalogue)
+        self.side = model.prepare_items(self.prompts, catalogue)
         model.fusion.eval(), model.lm.model.eval()
         with torch.inference_mode():
             parts = [model.item_rows(self.side, items) for items in _parts(len(self.side), 4096)]

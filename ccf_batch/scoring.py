@@ -206,7 +206,7 @@ def score_shard(
     bar: tqdm,  # Counts pairs
 ) -> None:
     "Score the users of one shard and write their rows."
-    with publish.shard(run, number, night.assembly.shards, columns) as writer:
+    with publish.write_shard(run, number, night.assembly.shards, columns) as writer:
         batches = night.assembly.batches(number, BATCH_USERS)
         for batch in time_items(batches, writer.seconds, "assembling"):
             rows = night.rank_batch(batch, writer.counts, writer.seconds)

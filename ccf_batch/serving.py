@@ -19,10 +19,11 @@ from .errors import InputError
 from .lm import LM
 
 # %% auto #0
-__all__ = ['SCHEMA', 'LIBRARIES', 'ALIGNED', 'merged', 'embedding_scale', 'Checkpoint', 'reserve', 'export', 'read', 'checkpoint']
+__all__ = ['SCHEMA', 'EXPORT_LIBRARIES', 'ALIGNED', 'merge_adapter', 'embedding_scale', 'Checkpoint', 'reserve', 'export', 'read',
+           'load_or_export']
 
 # %% ../nbs/api/12_serving.ipynb #998a4200
-def merged(
+def merge_adapter(
     lm: LM,
 ) -> dict[str, torch.Tensor]:  # Weights of `lm.base` by name, in its dtype
     "The weights with the adapter merged into them; raises `InputError` where that would be wrong."
@@ -57,7 +58,7 @@ def embedding_scale(
 
 # %% ../nbs/api/12_serving.ipynb #b55e3b72
 SCHEMA = 1
-LIBRARIES = ("torch", "transformers", "peft")
+EXPORT_LIBRARIES = ("torch", "transformers", "peft")
 ALIGNED = 64  # rows of a table are a multiple of this, as servers pad them
 
 
@@ -99,7 +100,7 @@ def export(
     "Write a serving checkpoint under a temporary name, then give it its own in one step."
     from safetensors.torch import save_file
 
-    base, weights, scale = lm.base, merged(lm), embedding_scale(lm)
+    base, weights, scale = lm.base, merge_adapter(lm), embedding_scale(lm)
     inside, head = (
         _name_of(base, part) for part in (base.get_input_embeddings(), base.get_output_embeddings())
     )
@@ -140,7 +141,7 @@ def export(
         scale=scale,
         dtype=str(lm.dtype).removeprefix("torch."),
         sha256=disk.sha256(staged / "model.safetensors"),
-        versions={name: version(name) for name in LIBRARIES},
+        versions={name: version(name) for name in EXPORT_LIBRARIES},
     )
     about = {k: v for k, v in asdict(made).items() if k != "folder"}
     (staged / "serving.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
@@ -162,7 +163,7 @@ def read(
     return made if whole and made.schema == SCHEMA else None
 
 
-def checkpoint(
+def load_or_export(
     lm: LM,
     folder: Path,
     key: str,  # A bundle's id, or another name of exactly these weights
@@ -177,7 +178,7 @@ def checkpoint(
             "vocab_rows": lm.vocab_rows,
             "block": block,
             "dtype": str(lm.dtype).removeprefix("torch."),
-            "versions": {name: version(name) for name in LIBRARIES},
+            "versions": {name: version(name) for name in EXPORT_LIBRARIES},
         }
         if all(getattr(made, name) == value for name, value in wanted.items()):
             return made

@@ -28,7 +28,7 @@ from .errors import OUTCOMES
 from .settings import Flags, Settings, SettingsError, usable
 
 # %% auto #0
-__all__ = ['CODES', 'T', 'explain', 'load_file', 'merged', 'load']
+__all__ = ['CODES', 'T', 'format_errors', 'load_file', 'merge_trees', 'load']
 
 # %% ../nbs/api/00_settings_file.ipynb #a311c316
 def _known_keys(cls: type[BaseModel], path: tuple) -> list[str]:
@@ -56,7 +56,7 @@ def _flag(path: tuple) -> str:
     return "--" + ".".join(str(p) for p in path).replace("_", "-")
 
 
-def explain(
+def format_errors(
     error: ValidationError,  # What pydantic found
     cls: type[BaseModel],  # The settings class it was validating
     file: Path | None,  # The TOML file that was read
@@ -114,13 +114,13 @@ def load_file(
         raise SettingsError(f"{path}: is not valid TOML: {e}") from None
 
 # %% ../nbs/api/00_settings_file.ipynb #4fd84f76
-def merged(base: dict[str, Any], *over: dict[str, Any]) -> dict[str, Any]:
+def merge_trees(base: dict[str, Any], *over: dict[str, Any]) -> dict[str, Any]:
     "Lay trees over one another, the later ones on top; none of them is changed."
     out = dict(base)
     for tree in over:
         for key, value in tree.items():
             both = isinstance(value, dict) and isinstance(out.get(key), dict)
-            out[key] = merged(out[key], value) if both else value
+            out[key] = merge_trees(out[key], value) if both else value
     return out
 
 # %% ../nbs/api/00_settings_file.ipynb #28db1875
@@ -336,9 +336,9 @@ def load(
     try:
         if with_file:  # the file may set the tree, not a command's own flags
             Settings.model_validate(in_file)
-        settings = cls.model_validate(merged(in_file, given))
+        settings = cls.model_validate(merge_trees(in_file, given))
     except ValidationError as e:
-        raise SettingsError(explain(e, cls, file, in_file, flags)) from None
+        raise SettingsError(format_errors(e, cls, file, in_file, flags)) from None
     if isinstance(settings, Settings):
         settings._workspace = file.parent if file is not None else Path(".")
         settings._file = file

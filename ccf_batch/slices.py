@@ -12,7 +12,7 @@ import numpy as np
 from .metrics import paired_difference, resample
 
 # %% auto #0
-__all__ = ['known_of_rows', 'cut', 'gains']
+__all__ = ['row_properties', 'cut', 'gains']
 
 # %% ../nbs/api/24_slices.ipynb #696e981a
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ccf_batch.settings import Settings
 
 # %% ../nbs/api/24_slices.ipynb #5991b1f7
-def known_of_rows(
+def row_properties(
     train: Batch,  # What encoders were fitted on
     batch: Batch,  # Of C rows
     catalogue: Catalogue,
     settings: Settings,
 ) -> dict[str, np.ndarray]:  # float64 [C] each; NaN: not known
     "By what rows are cut: the item's training rows and age, the user's history, the words of the text."
-    from ccf_batch.batch import describe
+    from ccf_batch.batch import item_text
 
     assert train.event_ts is not None and batch.event_ts is not None
     N, item = len(catalogue), batch.candidate
@@ -36,7 +36,7 @@ def known_of_rows(
     order = np.argsort(train.event_ts, kind="stable")[::-1]
     first_N[train.candidate[order]] = train.event_ts[order]  # the earliest is written last
     columns = catalogue.title.to_pylist(), catalogue.attributes.to_pylist()
-    texts = [describe(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
+    texts = [item_text(t, a, settings.attributes) for t, a in zip(*columns, strict=True)]
     words_N = np.array([len(text.split()) for text in texts], float)
     days = (batch.event_ts - first_N[item]) / np.timedelta64(1, "D")
     length = np.diff(batch.history_offsets).astype(float)

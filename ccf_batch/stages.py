@@ -20,7 +20,7 @@ from typing import Any
 from .settings import SettingsError
 
 # %% auto #0
-__all__ = ['logger', 'about', 'note', 'record', 'stage', 'to_file']
+__all__ = ['logger', 'bound_fields', 'bind_fields', 'log_event', 'stage', 'to_file']
 
 # %% ../nbs/api/00_stages.ipynb #49211f6f
 logger = logging.getLogger("ccf_batch")
@@ -30,7 +30,7 @@ _common: ContextVar[dict[str, Any]] = ContextVar("common")
 
 
 @contextlib.contextmanager
-def about(**fields: Any) -> Iterator[None]:
+def bound_fields(**fields: Any) -> Iterator[None]:
     "Each line from inside says this as well."
     token = _common.set({**_common.get({}), **fields})
     try:
@@ -39,12 +39,12 @@ def about(**fields: Any) -> Iterator[None]:
         _common.reset(token)
 
 
-def note(**fields: Any) -> None:
+def bind_fields(**fields: Any) -> None:
     "Each line says this as well, until the `about` around it ends."
     _common.set({**_common.get({}), **fields})
 
 
-def record(
+def log_event(
     stage: str,  # Its name, always the same
     outcome: str = "ok",
     seconds: float | None = None,
@@ -66,9 +66,9 @@ def stage(name: str) -> Iterator[dict[str, Any]]:  # For what it counted
     try:
         yield counts
     except BaseException:
-        record(name, "unfinished", time.perf_counter() - start, counts=counts or None)
+        log_event(name, "unfinished", time.perf_counter() - start, counts=counts or None)
         raise
-    record(name, "ok", time.perf_counter() - start, counts=counts or None)
+    log_event(name, "ok", time.perf_counter() - start, counts=counts or None)
 
 # %% ../nbs/api/00_stages.ipynb #764c932c
 class _AsJson(logging.Formatter):

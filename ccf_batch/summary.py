@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .checks import number
+from .checks import format_number
 from .console import say, table
 from .database import connect
-from .database import run as query
+from .database import execute as query
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['peak_mb', 'duration', 'saved_tokens', 'paste', 'prepared_rows', 'checks_said', 'show_night', 'show_top']
+__all__ = ['peak_mb', 'duration', 'saved_tokens', 'duckdb_query', 'prepared_rows', 'format_checks', 'show_night', 'show_top']
 
 # %% ../nbs/api/19_summary.ipynb #aed0e083
 def peak_mb() -> float:
@@ -48,7 +48,7 @@ def saved_tokens(
     return f"{computed:,.0f} ({saved})"
 
 
-def paste(folder: Path) -> str:
+def duckdb_query(folder: Path) -> str:
     "A DuckDB query that shows a published folder's first rows."
     files = f"{glob.escape(str(folder.resolve()))}/*.parquet".replace("'", "''")
     return f"FROM read_parquet('{files}') ORDER BY user_id, rank LIMIT 20;"
@@ -71,14 +71,14 @@ def prepared_rows(
     ]
 
 
-def checks_said(
+def format_checks(
     found: list[dict[str, Any]],  # The manifest's `checks`
 ) -> str:
     "How many checks held, and which did not, with their numbers."
     held = sum(c["ok"] and None not in (c["value"], c["limit"]) for c in found)
     blind = ", ".join(c["check"] for c in found if c["value"] is None)
     failed = ", ".join(
-        f"{c['check']} {number(c['value'])} (at {'least' if c['at_least'] else 'most'} {number(c['limit'])})"
+        f"{c['check']} {format_number(c['value'])} (at {'least' if c['at_least'] else 'most'} {format_number(c['limit'])})"
         for c in found
         if not c["ok"]
     )
@@ -103,7 +103,7 @@ def show_night(
         ("cold (not known to the CF encoder)", cold),
         ("removed by rules", ", ".join(f"{rule} {n:,}" for rule, n in removed) or "none"),
         ("rows published", f"{manifest['rows']:,}"),
-        ("checks", checks_said(manifest["checks"])),
+        ("checks", format_checks(manifest["checks"])),
         (
             "tokens computed",
             saved_tokens(counts["tokens"], counts["tokens_unshared"], counts.get("tokens_least")),
@@ -141,4 +141,4 @@ def show_top(
     if rows:
         noun = s.domain.noun
         table(f"Top 5 {noun} of {users} users", ["user", ">rank", "title", ">score", "from"], rows)
-    say(f"To see more, paste into duckdb:\n\n  {paste(folder)}\n")
+    say(f"To see more, paste into duckdb:\n\n  {duckdb_query(folder)}\n")

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .database import connect, run
-from .errors import InputError, lack
+from .database import connect, execute
+from .errors import InputError, explain_os_error
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['CONTRACT', 'NEEDED', 'PARTITIONS', 'files', 'table_glob', 'check', 'fault', 'reading', 'fingerprint']
+__all__ = ['CONTRACT', 'NEEDED', 'PARTITIONS', 'files', 'table_glob', 'check', 'fault', 'report_unreadable', 'list_inputs']
 
 # %% ../nbs/api/04_tables.ipynb #4019df83
 # table: (needed columns, optional columns), each a name with the kind of type it must have
@@ -205,7 +205,7 @@ def _check_attributes(settings: Settings) -> None:
         return
     with connect() as con:
         items = [glob.escape(str(file)) for file in files(settings, "items")]
-        names = [name for (name,) in run(con, "tables/attribute_names", files=items).fetchall()]
+        names = [name for (name,) in execute(con, "tables/attribute_names", files=items).fetchall()]
     for name, key in wanted.items():
         if name not in names:
             has = f"items have {', '.join(names)[:500]}" if names else "items have no attributes"
@@ -237,14 +237,14 @@ def fault(
             for statement, columns in (("latest", times), ("last", others)):
                 if columns:
                     given = {"file": glob.escape(str(file)), "columns": columns}
-                    run(con, f"tables/{statement}", **given).fetchall()
+                    execute(con, f"tables/{statement}", **given).fetchall()
     except duckdb.Error as e:
         return str(e).splitlines()[0]
     return None
 
 
 @contextlib.contextmanager
-def reading(settings: Settings) -> Iterator[None]:
+def report_unreadable(settings: Settings) -> Iterator[None]:
     "Turn an error of DuckDB into an `InputError` that names the file of the lake that it comes from."
     import duckdb
 
@@ -253,19 +253,19 @@ def reading(settings: Settings) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as e:
-        if lack(e):  # no file is to blame for a full disk
+        if explain_os_error(e):  # no file is to blame for a full disk
             raise
         for table in CONTRACT:
             for file in files(settings, table):
                 if why := fault(file, table):
                     raise InputError(
                         f"{file}: cannot be read ({why}); write it again",
-                        logged=f"{file}: cannot be read; write it again",  # `why` may quote a row
+                        redacted=f"{file}: cannot be read; write it again",  # `why` may quote a row
                     ) from None
         raise
 
 # %% ../nbs/api/04_tables.ipynb #fcf7d8df
-def fingerprint(settings: Settings) -> list[dict[str, Any]]:
+def list_inputs(settings: Settings) -> list[dict[str, Any]]:
     "Path (relative to the lake), bytes, mtime_ns and sha256 of the footer of every input file, by path."
     found = sorted(file for table in CONTRACT for file in files(settings, table))
     out = []

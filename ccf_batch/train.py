@@ -49,13 +49,13 @@ def training_key(settings: Settings, cutoff: dt.datetime) -> str:
     import importlib.metadata
 
     from ccf_batch import tables
-    from ccf_batch.bundle import LIBRARIES
+    from ccf_batch.bundle import TRAINING_LIBRARIES
 
     about = {
-        "tables": tables.fingerprint(settings),
+        "tables": tables.list_inputs(settings),
         "settings": settings.saved(),
         "cutoff": cutoff.isoformat(),
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "versions": {name: importlib.metadata.version(name) for name in TRAINING_LIBRARIES},
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -131,7 +131,11 @@ def run(
     from ccf_batch.fit import deterministic
 
     kept = "earlier bundles are untouched, and what was trained is kept"
-    with trouble.told(s, kept), disk.lock(s.bundles / ".lock", "a training"), deterministic():
+    with (
+        trouble.as_input_errors(s, kept),
+        disk.lock(s.bundles / ".lock", "a training"),
+        deterministic(),
+    ):
         tables.check(s)
         model, date, metrics, seconds = train_model(s)
         with step("Writing the bundle", stage="writing_bundle"):

@@ -24,16 +24,17 @@ from .cf import Encoder, ItemFeatures
 from .console import progress, say
 from .engine import packed_margins
 from .errors import InputError
-from .model import ItemSide, Model
+from .model import Model, PreparedItems
 from .prompt import Groups, compact
 from .scorer import Scorer
 
 # %% auto #0
-__all__ = ['HIDDEN_USERS', 'AVERAGE', 'WARM_UP', 'CLIP', 'WEIGHT_DECAY', 'PATIENCE', 'LM_RATE', 'deal', 'Fold', 'Split',
-           'forward', 'Stage', 'stages', 'learned', 'State', 'validate', 'rate', 'holding', 'copies', 'put', 'Trainer']
+__all__ = ['HIDDEN_USERS', 'EMA_DECAY', 'WARM_UP', 'CLIP', 'WEIGHT_DECAY', 'PATIENCE', 'LM_RATE', 'draw_steps', 'Fold', 'Split',
+           'forward', 'TrainingStage', 'training_stages', 'trainable_parameters', 'State', 'validate',
+           'learning_rate_factor', 'temporary_values', 'copies', 'put', 'Trainer']
 
 # %% ../nbs/api/17_trainer.ipynb #a349f610
-def deal(
+def draw_steps(
     sizes: np.ndarray,  # int [G] examples of each group
     fold: np.ndarray,  # int [G] its fold
     examples: int,  # Of a step, about
@@ -77,7 +78,7 @@ HIDDEN_USERS = 0.3
 def forward(
     model: Model,
     cf: Encoder,  # The encoder of the step's fold
-    side: ItemSide,  # With the vectors of that encoder
+    side: PreparedItems,  # With the vectors of that encoder
     user: np.ndarray,  # int32 [G] rows of the encoder's users, -1 unknown
     batch: Batch,  # G groups
     groups: Groups,  # Their prompts
@@ -110,7 +111,7 @@ def _at(rows: np.ndarray, wanted: np.ndarray, device) -> Tensor:
 
 # %% ../nbs/api/17_trainer.ipynb #b3ad7307
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     "One round of training."
 
     name: str  # joint, text, slots
@@ -118,18 +119,18 @@ class Stage:
     parts: tuple[str, ...]  # Which of lm, fusion, answer are trained
 
 
-def stages(model: Model) -> list[Stage]:
+def training_stages(model: Model) -> list[TrainingStage]:
     "The stages that settings ask for, or that suit the model."
-    text = Stage("text", "text", ("lm", "answer"))
+    text = TrainingStage("text", "text", ("lm", "answer"))
     if model.template == "text":
         return [text]
     how = model.settings.train.stages
     if how == "joint" or (how == "auto" and model.lm.source["kind"] == "nano"):
-        return [Stage("joint", model.template, ("lm", "fusion", "answer"))]
-    return [text, Stage("slots", model.template, ("fusion", "answer"))]
+        return [TrainingStage("joint", model.template, ("lm", "fusion", "answer"))]
+    return [text, TrainingStage("slots", model.template, ("fusion", "answer"))]
 
 
-def learned(model: Model) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: Model) -> dict[str, nn.Parameter]:
     "Everything that any stage trains, by name: a frozen base model is not among it."
     parts = {"lm": model.lm.model, "fusion": model.fusion, "answer": model.answer}
     return {
@@ -202,11 +203,11 @@ def validate(
     return out | {"rows": quality.rows, "users": quality.users}
 
 # %% ../nbs/api/17_trainer.ipynb #c234894d
-AVERAGE, WARM_UP, CLIP, WEIGHT_DECAY, PATIENCE = 0.99, 0.05, 1.0, 1e-3, 3
+EMA_DECAY, WARM_UP, CLIP, WEIGHT_DECAY, PATIENCE = 0.99, 0.05, 1.0, 1e-3, 3
 LM_RATE = 0.1  # share of the learning rate
 
 
-def rate(step: int, total: int) -> float:
+def learning_rate_factor(step: int, total: int) -> float:
     "Share of the peak learning rate at a step (from 0): linear up, then cosine down to 0."
     warm = max(1, round(WARM_UP * total))
     if step < warm:
@@ -215,7 +216,9 @@ def rate(step: int, total: int) -> float:
 
 
 @contextlib.contextmanager
-def holding(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> Iterator[None]:
+def temporary_values(
+    parameters: dict[str, nn.Parameter], values: dict[str, Tensor]
+) -> Iterator[None]:
     "Parameters with other values for a while."
     before = copies(parameters)
     put(parameters, values)
@@ -266,7 +269,7 @@ class Trainer:
         self.model, self.catalogue, self.folds = model, catalogue, folds
         self.train, self.valid = train, valid
         self.file, self.fingerprint = file, fingerprint
-        self.parameters = learned(model)
+        self.parameters = trainable_parameters(model)
         self.settings = model.settings.train
         self.curves = _curves(self.settings.curves, model.settings.workspace, fingerprint)
 
@@ -281,7 +284,7 @@ class Trainer:
     ) -> list[dict[str, Any]]:  # A row for each validated state
         "Run all stages; leaves the best state of the last one in the model."
         self.state = self._start(resume)
-        todo = stages(self.model)
+        todo = training_stages(self.model)
         for stage in todo[self.state.stage :]:
             self._stage(stage)
             put(self.parameters, self.state.best)
@@ -305,7 +308,7 @@ class Trainer:
             say(f"  starting over: {self.file.name} is of other inputs or settings")
         return State(copies(self.parameters), {}, {})
 
-    def _stage(self, stage: Stage) -> None:
+    def _stage(self, stage: TrainingStage) -> None:
         "Epochs of one stage, from where the state is."
         state, active, self._since = self.state, self._activate(stage), time.perf_counter()
         optimizer = self._optimizer(stage, active)
@@ -330,13 +333,15 @@ class Trainer:
             self._validated(stage, loss)
             state.save(self.file, self.fingerprint)
 
-    def _activate(self, stage: Stage) -> dict[str, nn.Parameter]:
+    def _activate(self, stage: TrainingStage) -> dict[str, nn.Parameter]:
         "Switch gradients on for the weights of a stage, and off for the others."
         for name, p in self.parameters.items():
             p.requires_grad_(name.partition(".")[0] in stage.parts)
         return {n: p for n, p in self.parameters.items() if p.requires_grad}
 
-    def _optimizer(self, stage: Stage, active: dict[str, nn.Parameter]) -> torch.optim.AdamW:
+    def _optimizer(
+        self, stage: TrainingStage, active: dict[str, nn.Parameter]
+    ) -> torch.optim.AdamW:
         "AdamW; where slots are learned as well, the language model's body has its own rate."
         head = self.model.lm.base.get_output_embeddings().weight
         body = [p for n, p in active.items() if n.startswith("lm.") and p is not head]
@@ -354,19 +359,19 @@ class Trainer:
         auc = [row["auc"] for row in self.state.log if row["stage"] == self.state.stage]
         return len(auc) - 1 - int(np.argmax(auc)) >= PATIENCE
 
-    def _epoch(self, stage: Stage, active: dict[str, nn.Parameter], optimizer) -> float:
+    def _epoch(self, stage: TrainingStage, active: dict[str, nn.Parameter], optimizer) -> float:
         "One pass over the training examples; returns the mean loss."
         s, state, model = self.settings, self.state, self.model
         seed = [s.seed, state.stage, state.epoch]
         rng = np.random.default_rng(seed)
         torch.manual_seed(int(rng.integers(2**62)))
-        steps = deal(self.train.sizes, self.train.fold, s.batch_examples, rng)
+        steps = draw_steps(self.train.sizes, self.train.fold, s.batch_examples, rng)
         total = min(s.max_steps or math.inf, s.epochs * len(steps))
         steps = steps[: total - state.steps]
         staged = replace(model, template=stage.template)
         prompts = staged.prompts()
         self._frozen_prefix = "lm" not in stage.parts and not prompts.template.prefix_slots
-        side = staged.item_side(prompts, self.catalogue)
+        side = staged.prepare_items(prompts, self.catalogue)
         folds = [(fold.cf, replace(side, features=fold.features)) for fold in self.folds]
         model.fusion.train("fusion" in stage.parts)
         model.lm.model.train("lm" in stage.parts)
@@ -376,7 +381,9 @@ class Trainer:
         with progress(title, examples, "example") as bar:
             for k, groups in steps:
                 for group in optimizer.param_groups:
-                    group["lr"] = group["share"] * s.learning_rate * rate(state.steps, total)
+                    group["lr"] = (
+                        group["share"] * s.learning_rate * learning_rate_factor(state.steps, total)
+                    )
                 loss, count = self._step(prompts, *folds[k], groups, rng, active, optimizer)
                 losses.append(loss)
                 counts.append(count)
@@ -424,21 +431,21 @@ class Trainer:
         if self.settings.offset:
             self.model.answer.bias.grad = None  # centred: its value is minus the running mean
             with torch.no_grad():
-                self.model.answer.bias -= (1 - AVERAGE) * mean
+                self.model.answer.bias -= (1 - EMA_DECAY) * mean
         nn.utils.clip_grad_norm_(active.values(), CLIP)
         optimizer.step()
         self.state.steps += 1
-        keep = min(AVERAGE, self.state.steps / (self.state.steps + 9))
+        keep = min(EMA_DECAY, self.state.steps / (self.state.steps + 9))
         average = [self.state.average[name] for name in active]
         torch._foreach_lerp_(average, [p.detach() for p in active.values()], 1 - keep)
         return loss.item(), len(kept)
 
-    def _validated(self, stage: Stage, loss: float) -> None:
+    def _validated(self, stage: TrainingStage, loss: float) -> None:
         "Validate the averaged weights, log it, and keep them if they are the best of the stage."
         state = self.state
         before = [row["auc"] for row in state.log if row["stage"] == state.stage]
         model = replace(self.model, template=stage.template)
-        with holding(self.parameters, state.average):
+        with temporary_values(self.parameters, state.average):
             found = validate(model, self.catalogue, self.valid)
         row = {
             "stage": state.stage,

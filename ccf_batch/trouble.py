@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 
 from . import tables
-from .errors import InputError, lack
+from .errors import InputError, explain_os_error
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['explain', 'told']
+__all__ = ['explain', 'as_input_errors']
 
 # %% ../nbs/api/04_trouble.ipynb #a8ed1b53
 def explain(
@@ -32,7 +32,7 @@ def explain(
             f"score.memory_limit = {limit} is too little for DuckDB ({first}); "
             "raise it, then run the same command again"
         )
-    if said := lack(e):
+    if said := explain_os_error(e):
         named = isinstance(e, OSError) and e.filename
         return said if named else f"{s.workspace.resolve()}: {said}"
     if not reads:
@@ -44,7 +44,7 @@ def explain(
 
 
 @contextlib.contextmanager
-def told(
+def as_input_errors(
     s: Settings,
     kept: str,  # What the trouble has not touched
     reads: bool = True,  # Whether the lake is what was read
@@ -53,7 +53,7 @@ def told(
     import duckdb
 
     try:
-        with tables.reading(s) if reads else contextlib.nullcontext():
+        with tables.report_unreadable(s) if reads else contextlib.nullcontext():
             yield
     except (OSError, duckdb.Error) as e:
         said = explain(e, s, reads)

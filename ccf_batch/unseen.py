@@ -20,8 +20,8 @@ from .errors import InputError, NothingToDo
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['GROUPS', 'day_of', 'earlier', 'model_margins', 'order_of', 'in_order_of', 'Asked', 'day_after_last', 'ask',
-           'add_scores', 'trained_on']
+__all__ = ['GROUPS', 'day_of', 'suggest_train_date', 'model_margins', 'order_of', 'in_order_of', 'Holdout', 'day_after_last',
+           'add_bundle', 'add_scores', 'trained_on']
 
 # %% ../nbs/api/21_unseen.ipynb #67d87195
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def day_of(
     return settings.date_after(until - dt.timedelta(microseconds=1))
 
 # %% ../nbs/api/21_unseen.ipynb #c2b22c8e
-def earlier(
+def suggest_train_date(
     settings: Settings,
     date: dt.date,  # Before which rows were asked for
 ) -> dt.date:
     "A date to train until, so that rows remain to measure on."
-    from ccf_batch.database import connect, run as query
+    from ccf_batch.database import connect, execute as query
     from ccf_batch.tables import table_glob
 
     test = table_glob(settings, "examples/split=test")
@@ -111,7 +111,7 @@ def in_order_of(
 
 # %% ../nbs/api/21_unseen.ipynb #28dcf53b
 @dataclass
-class Asked:
+class Holdout:
     "Labelled rows, and what is said of them."
 
     batch: Batch  # of C rows
@@ -136,29 +136,29 @@ def _assembly(s: Settings, settings: Settings, date: dt.date | None) -> Any:
     return Assembly(con, settings.model_copy(update={"paths": s.paths, "train": s.train}), date)
 
 
-def ask(
+def add_bundle(
     s: Settings,
     path: Path,  # Of the bundle
     since: dt.datetime,  # Rows from then on, naive UTC
     before: dt.date,  # and before this date
     names: list[str],  # What its two rows are called: the model, and its encoder alone
-    asked: Asked | None = None,  # What bundles before it said
-) -> tuple[Asked, Bundle]:
+    asked: Holdout | None = None,  # What bundles before it said
+) -> tuple[Holdout, Bundle]:
     "Add what a bundle says. Raises `InputError`; `NothingToDo` where there are no rows."
     from ccf_batch import bundle as bundles
     from ccf_batch.lm import use_threads
 
     bundle = bundles.load(path, s.workspace)
-    use_threads(s.score.threads, bundle.model.lm.parameters())
+    use_threads(s.score.threads, bundle.model.lm.num_parameters())
     with step(f"Reading labelled rows from {since} UTC on, before {before}", stage="reading_rows"):
         now = _assembly(s, bundle.settings, before)
         batch, catalogue = now.examples_after(since), now.catalogue()
     if not len(batch.candidate):
         raise NothingToDo(
             f"no labelled rows from {since} UTC on before {before}: bundle {bundle.id} has seen all "
-            f"that there are; make one that has not: python -m ccf_batch.train --date {earlier(s, before)}"
+            f"that there are; make one that has not: python -m ccf_batch.train --date {suggest_train_date(s, before)}"
         )
-    asked = asked or Asked(batch, catalogue, {}, {}, set(), [])
+    asked = asked or Holdout(batch, catalogue, {}, {}, set(), [])
     start = time.perf_counter()
     with step(f"Scoring {len(batch.candidate):,} rows with bundle {bundle.id}", stage="scoring"):
         found, engine = model_margins(bundle, catalogue, batch, s.score.token_budget)
@@ -186,7 +186,7 @@ def ask(
 
 # %% ../nbs/api/21_unseen.ipynb #c1f47026
 def add_scores(
-    asked: Asked,
+    asked: Holdout,
     files: dict[str, Path],  # name: score file
 ) -> None:
     "Add what score files say. Raises `InputError`."
@@ -208,7 +208,7 @@ def _said(name: str, file: Path, found: Scores) -> str:
     "A score file in a sentence."
     kind = "all in [0, 1] and taken as probabilities" if found.probabilities else "only ranked"
     return (
-        f"{name}: {file}, {found.rows:,} scores, {kind}; {found.unasked:,} of pairs that are not "
+        f"{name}: {file}, {found.rows:,} scores, {kind}; {found.unmatched:,} of pairs that are not "
         f"evaluated; {found.missing:,} evaluated rows have none and are left out for every model."
     )
 

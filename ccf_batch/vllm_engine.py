@@ -165,7 +165,7 @@ class VllmEngine:
         block: int,  # B
     ):
         self.suffixes = suffixes
-        self.made = serving.checkpoint(lm, folder, key, block, len(item_rows_Id))
+        self.made = serving.load_or_export(lm, folder, key, block, len(item_rows_Id))
         self.llm = start(self.made, lm, token_budget, max_tokens)
         self.write(self.made.vocab_rows + block, item_rows_Id)
         self.tokens = 0

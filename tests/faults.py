@@ -485,7 +485,7 @@ def publication_scene() -> Scene:
         with locked(root / "ranked", date):
             run = Run(root / "ranked", date, made_of, {"threads": 1})
             for k in (k for k in range(3) if k not in run.done):
-                with publish.shard(run, k, 3, columns) as out:
+                with publish.write_shard(run, k, 3, columns) as out:
                     ids = [k, 1, 1, 0.5, 0.0, "popular", "scored", bundle, run.id]
                     out.write(pa.table([[v] for v in ids], names=columns.names).cast(columns))
             publish.publish(run, 3, {})

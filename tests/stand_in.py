@@ -55,7 +55,7 @@ def read(path):
 
 
 def load(path, workspace):
-    lm = SimpleNamespace(parameters=lambda: 0)
+    lm = SimpleNamespace(num_parameters=lambda: 0)
     return SimpleNamespace(id=path.name, model=SimpleNamespace(lm=lm))
 
 

@@ -68,7 +68,7 @@ def test_nobody_to_score_is_no_failure(ws, capsys):
 
 
 def test_the_worst_failure_is_the_exit_code():
-    from ccf_batch.errors import CheckFailed, Failed, InputError
+    from ccf_batch.errors import CheckFailed, DatesFailed, InputError
 
     for errors, code in (
         ((CheckFailed("x"), InputError("y")), 2),
@@ -82,8 +82,8 @@ def test_the_worst_failure_is_the_exit_code():
                 raise left.pop()
             return {}
 
-        with pytest.raises(Failed) as e:
-            backfill.each(backfill.span("2025-06-01..2025-06-09"), one)
+        with pytest.raises(DatesFailed) as e:
+            backfill.score_dates(backfill.parse_date_range("2025-06-01..2025-06-09"), one)
         assert e.value.code == code
 
 

@@ -20,7 +20,7 @@ from ccf_batch.batch import Batch
 from ccf_batch.lab import read_rows
 from ccf_batch.plan import read_plan
 from ccf_batch.ragged import offsets_of
-from ccf_batch.schedule import Schedule, nights, refits
+from ccf_batch.schedule import Schedule, due_refits, nights
 from ccf_batch.settings import Settings
 from ccf_batch.settings_file import load, load_file
 
@@ -61,7 +61,7 @@ def test_a_night_knows_nothing_of_what_comes_after_it(seed, night, every):
     before = batch_of(seed, 40, BEGIN, 29)
     asked = batch_of(seed + 1, 30, BEGIN + 29 * DAY, 5, users=8)
     ends = BEGIN + (29 + np.arange(6)) * DAY
-    again = refits([(d.astype("datetime64[D]")).item() for d in ends[:-1]], every)
+    again = due_refits([(d.astype("datetime64[D]")).item() for d in ends[:-1]], every)
     later = asked.event_ts >= ends[night + 1]
     unknown = asked.event_ts >= ends[night]  # a night's own labels among them
     turned = np.where(unknown, 1 - asked.label, asked.label).astype(np.int8)
@@ -69,10 +69,10 @@ def test_a_night_knows_nothing_of_what_comes_after_it(seed, night, every):
     changed = dataclasses.replace(asked, label=turned, candidate=others)
     gone, _ = asked.keep(~later)
     for one, two, three in zip(methods(), methods(), methods(), strict=True):
-        margin, log = replay.replay(one, before, asked, ends, again)
+        margin, log = replay.score_nights(one, before, asked, ends, again)
         assert len(log) == 1 + again.sum() and not np.isnan(margin).any()
-        with_changed, _ = replay.replay(two, before, changed, ends, again)
-        without, _ = replay.replay(three, before, gone, ends, again)
+        with_changed, _ = replay.score_nights(two, before, changed, ends, again)
+        without, _ = replay.score_nights(three, before, gone, ends, again)
         assert np.array_equal(margin[~later], with_changed[~later])
         assert np.array_equal(margin[~later], without)
 
@@ -86,11 +86,11 @@ def test_earlier_nights_do_count():
     )
     for one, two in zip(methods(), methods(), strict=True):
         nightly = np.array([False, True, True, True, True])
-        a, _ = replay.replay(one, before, asked, ends, nightly)
-        b, _ = replay.replay(two, before, turned, ends, nightly)
+        a, _ = replay.score_nights(one, before, asked, ends, nightly)
+        b, _ = replay.score_nights(two, before, turned, ends, nightly)
         assert np.array_equal(a[first], b[first]) and (a[~first] != b[~first]).all()
     with pytest.raises(ValueError, match="are not before"):
-        replay.replay(one, before, asked, ends - DAY, nightly)
+        replay.score_nights(one, before, asked, ends - DAY, nightly)
 
 
 @pytest.mark.parametrize("history", ["row", "night"])
@@ -111,8 +111,8 @@ def test_not_even_histories_know_more(tmp_path, history):
         dates, ends = nights(settings, rows.cutoff, rows.test.event_ts.max().item())
         before = rows.train + rows.valid
         method = replay.RefittedEncoder(rows.catalogue, settings)
-        parts = before, rows.test, ends, refits(dates, "night"), history
-        margins.append(replay.replay(method, *parts)[0])
+        parts = before, rows.test, ends, due_refits(dates, "night"), history
+        margins.append(replay.score_nights(method, *parts)[0])
         keys = np.lexsort((rows.test.candidate, rows.test.event_ts))
         margins[-1], at = margins[-1][keys], rows.test.event_ts[keys]
     # a night's own labels are in the histories of the papers' protocol, and in no others
@@ -129,8 +129,8 @@ def test_a_warm_start_ends_where_a_fit_from_scratch_does_and_sooner(sample):
     found, iterations = [], []
     for warm in (True, False):
         method = replay.RefittedEncoder(rows.catalogue, settings, warm)
-        parts = (rows.train + rows.valid), asked, ends, refits(dates, "night")
-        found.append(replay.replay(method, *parts)[0])
+        parts = (rows.train + rows.valid), asked, ends, due_refits(dates, "night")
+        found.append(replay.score_nights(method, *parts)[0])
         iterations.append(int(method.last[0].arrays["iterations"][0]))
     assert len(dates) == 3 and iterations[0] < iterations[1] / 2
     assert np.corrcoef(*found)[0, 1] > 0.999 and np.abs(found[0] - found[1]).max() < 0.1
@@ -160,7 +160,7 @@ def test_nights_follow_the_clock_of_their_zone():
     assert hours.tolist() == [24, 23, 24]  # the clocks go forward on the 29th
     assert nights(paris, first, dt.datetime(2026, 3, 30, 22))[0][-1] == dt.date(2026, 3, 31)
     dates = [dt.date(2026, 1, 30) + dt.timedelta(days=n) for n in range(31)]
-    due = {every: np.flatnonzero(refits(dates, every)).tolist() for every in ("month", "week")}
+    due = {every: np.flatnonzero(due_refits(dates, every)).tolist() for every in ("month", "week")}
     assert due == {"month": [2, 30], "week": [7, 14, 21, 28]}
 
 
@@ -221,7 +221,7 @@ def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeyp
     def never(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(replay, "replay", never)
+    monkeypatch.setattr(replay, "score_nights", never)
     assert command(place) == 0
     assert json.loads(file.read_text()) == first
     (place / "trial.toml").write_text(PLAN.replace("offset_penalty = 2.0", "offset_penalty = 3.0"))
@@ -236,8 +236,8 @@ def test_choosing_goes_through_the_nights_of_the_validation_rows(place, capsys, 
         seen.append(max(before.event_ts.max(), asked.event_ts.max()))
         return whole(method, before, asked, *rest)
 
-    whole = replay.replay
-    monkeypatch.setattr(replay, "replay", watched)
+    whole = replay.score_nights
+    monkeypatch.setattr(replay, "score_nights", watched)
     assert command(place, "--choose", "--quick") == 0
     assert not (place / "results").exists() and "valid rows" in capsys.readouterr().out
     assert seen and max(seen) < np.datetime64("2026-02-10")
@@ -245,14 +245,14 @@ def test_choosing_goes_through_the_nights_of_the_validation_rows(place, capsys, 
 
 def test_a_model_keeps_what_it_learned_while_its_encoder_is_refitted(place):
     settings = load(config=place / "work/toy/ccf.toml")
-    lab = replay.Replays(settings, place / "kept", dt.date(2026, 2, 10))
+    lab = replay.RefitRunner(settings, place / "kept", dt.date(2026, 2, 10))
     lab.schedule = Schedule(every="week")
-    said = lab.ask("model", "CCF-LLM", settings)
+    said = lab.get_result("model", "CCF-LLM", settings)
     states = list((place / "kept").glob("*.state"))
     assert len(states) == 1  # of the training at the cut: other schedules begin with it
     before = states[0].stat().st_mtime_ns
     lab.schedule = Schedule(every="never")
-    frozen = lab.ask("model", "CCF-LLM", settings)
+    frozen = lab.get_result("model", "CCF-LLM", settings)
     assert states[0].stat().st_mtime_ns == before
     assert not np.array_equal(said.test, frozen.test)
     label = lab.rows(settings).test.label

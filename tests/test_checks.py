@@ -82,7 +82,7 @@ def assembled(settings, date=NIGHT):
 
 def input_of(workspace, date=NIGHT, **groups):
     "Findings by name."
-    found = checks.of_input(*assembled(settings_of(workspace, **groups), date))
+    found = checks.check_input(*assembled(settings_of(workspace, **groups), date))
     return {f.check: f for f in found}
 
 
@@ -258,11 +258,11 @@ def test_defaults_let_real_data_pass(sample, request, tmp_path, data):
         done = console.main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=argv)
         assert done == 0
     night = Assembly(connect(), load(config=workspace / "ccf.toml"), None)
-    found = checks.of_input(night, night.prepare())
+    found = checks.check_input(night, night.prepare())
     assert [str(f) for f in found if not f.ok] == []
     if data == "retail-uci":  # the shop is closed over Christmas: few events, as it should say
         night, prepared = assembled(load(config=workspace / "ccf.toml"), dt.date(2010, 12, 29))
-        (few,) = (f for f in checks.of_input(night, prepared) if not f.ok)
+        (few,) = (f for f in checks.check_input(night, prepared) if not f.ok)
         assert few.check == "activity" and few.value == pytest.approx(0.0885, abs=1e-4)
 
 
@@ -298,7 +298,7 @@ def shop(tmp_path_factory):
 def lists_of(shop, tmp_path, rows, counts=None, **groups):
     shop.settings = settings_of(shop.settings.workspace, **groups)
     ranked = [glob.escape(write_ranked(tmp_path / "[1].parquet", rows))]
-    found = output_checks.of_lists(shop, ranked, {"users": 2, "pairs": 100} | (counts or {}))
+    found = output_checks.check_lists(shop, ranked, {"users": 2, "pairs": 100} | (counts or {}))
     return {f.check: f for f in found}
 
 
@@ -395,7 +395,7 @@ def lists(scores, depth=2):
 def change(tmp_path, rows, **limits):
     s = settings_of(tmp_path, checks=limits)
     file = write_ranked(tmp_path / "now.parquet", rows)
-    found = output_checks.of_change(connect(threads=1), s, [file], NIGHT)
+    found = output_checks.check_change(connect(threads=1), s, [file], NIGHT)
     return {f.check: f for f in found}
 
 

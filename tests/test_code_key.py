@@ -209,7 +209,7 @@ def test_modules_that_a_list_forgot_are_reached(module):
 
 def test_every_kind_has_a_method_and_its_imports_count():
     for kind, method in lab.METHODS.items():
-        assert callable(getattr(lab.Lab, method)), kind
+        assert callable(getattr(lab.MethodRunner, method)), kind
     others = frozenset(lab.METHODS.values()) - {"_baseline"}
     left = code_key.cut(HERE, ("lab",), others)
     assert "compare" in {i.module for i in imports("lab", left)}
@@ -217,7 +217,12 @@ def test_every_kind_has_a_method_and_its_imports_count():
 
 
 def test_classes_of_methods_name_the_modules_that_they_stand_in():
-    found = {lab.Lab, replay.Replays, *lab.Lab.__subclasses__(), *replay.Replays.__subclasses__()}
+    found = {
+        lab.MethodRunner,
+        replay.RefitRunner,
+        *lab.MethodRunner.__subclasses__(),
+        *replay.RefitRunner.__subclasses__(),
+    }
     for cls in (cls for cls in found if cls.__module__.startswith("ccf_batch.")):
         places = [c.__module__.removeprefix("ccf_batch.") for c in cls.__mro__ if c is not object]
         assert list(cls.modules) == places
@@ -225,10 +230,10 @@ def test_classes_of_methods_name_the_modules_that_they_stand_in():
 
 def test_a_replay_has_the_code_of_its_nights_in_its_key(tree):
     for module in ("replay", "schedule"):
-        before = lab.code_of("encoder", "mf", replay.Replays.modules, read(tree))
+        before = lab.code_of("encoder", "mf", replay.RefitRunner.modules, read(tree))
         with (tree / "ccf_batch" / f"{module}.py").open("a") as f:
             f.write("\nchanged = 0.5\n")
-        assert lab.code_of("encoder", "mf", replay.Replays.modules, read(tree)) != before
+        assert lab.code_of("encoder", "mf", replay.RefitRunner.modules, read(tree)) != before
 
 
 def test_modules_without_numbers_import_no_library_of_numbers():

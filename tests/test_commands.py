@@ -18,13 +18,13 @@ from pydantic import BaseModel
 from ccf_batch import __main__ as program
 from ccf_batch import __version__
 from ccf_batch.backtest import BacktestCommand
-from ccf_batch.evaluate import Command as EvaluateCommand
+from ccf_batch.evaluate import EvaluateCommand
 from ccf_batch.experiment import ExperimentCommand
 from ccf_batch.ingest import IngestCommand
 from ccf_batch.runs import RunsCommand
 from ccf_batch.score import ScoreCommand
 from ccf_batch.settings import Flags, Settings, SettingsError
-from ccf_batch.settings_file import load, merged
+from ccf_batch.settings_file import load, merge_trees
 from ccf_batch.train import TrainCommand
 
 CLASSES = {
@@ -259,7 +259,7 @@ def test_names_stay_as_they_are_typed():
 @given(st.recursive(st.integers(), lambda t: st.dictionaries(st.sampled_from("abc"), t)))
 def test_merging_with_nothing_changes_nothing(tree):
     tree = tree if isinstance(tree, dict) else {"a": tree}
-    assert merged(tree, {}) == tree == merged({}, tree) == merged(tree, tree)
+    assert merge_trees(tree, {}) == tree == merge_trees({}, tree) == merge_trees(tree, tree)
 
 
 # Experiments are commands as the others

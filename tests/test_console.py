@@ -61,7 +61,7 @@ def test_a_stop_in_the_middle_of_a_query(sent, code, capsys):
         connect(threads=2).execute(query)
 
     def run(settings):
-        backfill.each(backfill.span("2026-07-01..2026-07-03"), long)
+        backfill.score_dates(backfill.parse_date_range("2026-07-01..2026-07-03"), long)
 
     assert main(Command, run, "prog", missing_ok=True, argv=[]) == code
     assert len(tried) == 1  # DuckDB makes a RuntimeError of it, which is no date that failed

@@ -53,14 +53,14 @@ def test_a_larger_model_is_predicted_from_smaller_ones():
     works = [cost.Work(30, 30 * n, P, 25) for n in (1, 20) for P in (64, 500)]
     cases = [(size.width, cost.features(work, 3, size)) for size in sizes for work in works]
     folds, seen = zip(*cases, strict=True)
-    off = cost.left_out(seen, [true.seconds(x) for x in seen], folds)
+    off = cost.cross_validated_errors(seen, [true.seconds(x) for x in seen], folds)
     assert abs(off).max() < 1e-6
 
 
 def test_what_is_left_out_is_not_seen():
     seen = [cost.features(cost.Work(10, 10 * n, 30, 5), 1) for n in (1, 2, 3, 4)]
     seconds = [1.0, 2.0, 3.0, 400.0]
-    off = cost.left_out(seen, seconds, range(4))
+    off = cost.cross_validated_errors(seen, seconds, range(4))
     assert off[3] < -0.9  # nothing else says that it takes so long
 
 

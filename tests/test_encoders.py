@@ -14,7 +14,7 @@ from ccf_batch import lightgcn, raters, sasrec
 from ccf_batch.cf import ENCODERS, OTHERS, WarmStart, encoder_class, encoder_name
 from ccf_batch.metrics import auc
 from ccf_batch.out_of_fold import fit_folds
-from ccf_batch.residual import beneath, logit_of
+from ccf_batch.residual import fit_base, logit_of
 
 KINDS = [(kind, content) for kind in ENCODERS for content in (True, False)]
 N, U = 40, 120
@@ -282,7 +282,7 @@ def test_shared_sequences_give_the_states_of_each_history_alone(network, seed):
         histories.append(now)
     flat = np.concatenate([*histories, []]).astype(np.int32)
     offsets = np.append(0, np.cumsum([len(h) for h in histories]))
-    carrier = sasrec.carriers(flat, offsets)
+    carrier = sasrec.covering_groups(flat, offsets)
     assert len(np.unique(carrier)) < 60
     for g, c in enumerate(carrier):
         assert histories[c][: len(histories[g])] == histories[g]
@@ -302,33 +302,33 @@ def test_only_the_newest_known_items_are_read():
 
 def test_vectors_of_who_rates_know_no_labels_and_count_a_pair_once(world):
     batch, user, _ = world
-    v = raters.by_raters(batch, user, U, N, 4)
+    v = raters.co_rating_vectors(batch, user, U, N, 4)
     assert v.shape == (N, 4) and not v[38:].any() and v[:38].any(1).all()
     flipped = replace(batch, label=1 - batch.label)
-    assert np.array_equal(raters.by_raters(flipped, user, U, N, 4), v)
+    assert np.array_equal(raters.co_rating_vectors(flipped, user, U, N, 4), v)
     twice = (batch + batch), np.append(user, user)
-    np.testing.assert_allclose(raters.by_raters(*twice, U, N, 4), v)
+    np.testing.assert_allclose(raters.co_rating_vectors(*twice, U, N, 4), v)
     order = np.random.default_rng(0).permutation(N)
     moved = replace(batch, candidate=np.argsort(order).astype(np.int32)[batch.candidate])
-    again = raters.by_raters(moved, user, U, N, 4)  # signs are free
+    again = raters.co_rating_vectors(moved, user, U, N, 4)  # signs are free
     np.testing.assert_allclose(again @ again.T, (v @ v.T)[np.ix_(order, order)], atol=1e-6)
-    assert raters.by_raters(batch, user, U, N, 100).shape == (N, N - 1)
-    assert raters.by_raters(batch, user, U, N, 0).shape == (N, 0)
+    assert raters.co_rating_vectors(batch, user, U, N, 100).shape == (N, N - 1)
+    assert raters.co_rating_vectors(batch, user, U, N, 0).shape == (N, 0)
 
 
 def test_biases_lean_on_vectors_as_a_prior_of_that_covariance_has_it(world):
     batch, user, catalogue = world
     batch, user = batch.take(np.arange(0, len(batch), 15)), user[::15]  # few rows an item
     settings = settings_for("sasrec", False, user_penalty=1e6)  # no biases of users
-    base = beneath(batch, user, U, catalogue, settings, 1.0, None)
-    v = raters.by_raters(batch, user, U, N, 3)
-    lean = raters.leaning(base, v, batch, user, U, settings).arrays
+    base = fit_base(batch, user, U, catalogue, settings, 1.0, None)
+    v = raters.co_rating_vectors(batch, user, U, N, 3)
+    lean = raters.fit_biases(base, v, batch, user, U, settings).arrays
     bias = lean["item_bias"]
     assert not bias[38:].any() and np.abs(bias - base.arrays["item_bias"]).max() > 0.1
     item = batch.candidate
     force = np.bincount(item, batch.label - expit(lean["intercept"] + bias[item]), N)
     np.testing.assert_allclose(bias, force + v @ (v.T @ force), atol=0.02)
-    none = raters.leaning(base, v[:, :0], batch, user, U, settings).arrays
+    none = raters.fit_biases(base, v[:, :0], batch, user, U, settings).arrays
     np.testing.assert_allclose(none["item_bias"], base.arrays["item_bias"], atol=2e-3)
 
 

@@ -21,9 +21,9 @@ from transformers import (
 
 from ccf_batch import engine as engine_module
 from ccf_batch.attention import layout_of
-from ccf_batch.engine import PackedEngine, full_prompts, packed_margins, packs, probe
+from ccf_batch.engine import PackedEngine, check_parity, full_prompts, packed_margins, packs
 from ccf_batch.errors import InputError
-from ccf_batch.kernels import Rectangles, Sequences
+from ccf_batch.kernels import PaddedSequences, Sequences
 from ccf_batch.lm import LM, with_lora
 from ccf_batch.prompt import Groups, Suffixes, compact
 from ccf_batch.ragged import offsets_of
@@ -119,7 +119,7 @@ def test_margins_are_the_models_own(name):
         assert torch.allclose(ours, theirs, atol=1e-4)
         # with gradients the last layer is computed for all tokens
         assert torch.allclose(ours, packed_margins(lm, users, items, groups, suffixes), atol=1e-4)
-    assert probe(lm) < 1e-4
+    assert check_parity(lm) < 1e-4
     assert lm.base.config._attn_implementation == "sdpa"  # put back
 
 
@@ -132,7 +132,7 @@ def test_bf16_within_its_tolerance():
         theirs = plain(lm, groups, suffixes, users, items)
     assert ours.dtype == torch.float32
     assert (ours - theirs).abs().max() < 0.1
-    probe(lm)
+    check_parity(lm)
 
 
 def test_gradients_are_those_of_full_prompts(llama):
@@ -300,7 +300,7 @@ def test_packs_hold_each_pair_once_and_fit(seed, G, most, budget):
 )
 def test_what_cannot_be_packed_is_refused(config):
     with pytest.raises(InputError, match=r"packed|attention|differ"):
-        probe(lm_of(config))
+        check_parity(lm_of(config))
 
 
 def test_uneven_groups_make_small_tiles(llama):
@@ -329,7 +329,7 @@ def kernel_in_its_place(q, k, v, from_q, from_k, max_q, max_k, **given):
     assert len(k) == len(v) == keys.sum() and (q.shape[1] == k.shape[1] or given["enable_gqa"])
     causal = given["window_size"] == (-1, 0)
     some = Sequences(queries, offsets_of(keys)[:-1], keys, causal)
-    out, lse = Rectangles.of(some, q.device, q.dtype).attend(q, k, v, given["scale"])
+    out, lse = PaddedSequences.of(some, q.device, q.dtype).attend(q, k, v, given["scale"])
     return out, lse.T
 
 

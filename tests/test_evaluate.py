@@ -108,7 +108,7 @@ def workspace(request, tmp_path_factory):
 
 def evaluate_in(workspace, *flags):
     return main(
-        evaluate.Command,
+        evaluate.EvaluateCommand,
         evaluate.run,
         "evaluate",
         argv=["--config", str(workspace / "ccf.toml"), *flags],
@@ -324,7 +324,7 @@ def test_a_score_file_without_a_name_of_its_own_is_refused(workspace, capsys, fl
 
 def test_help_is_quick_to_say(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(evaluate.Command, evaluate.run, "evaluate", argv=["--help"])
+        main(evaluate.EvaluateCommand, evaluate.run, "evaluate", argv=["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
     out = " ".join(out.split())

@@ -91,7 +91,7 @@ def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeyp
         raise AssertionError("computed again")
 
     for kind in ("_baseline", "_encoder_alone", "_probe", "_model", "encoder"):
-        monkeypatch.setattr(lab.Lab, kind, never)
+        monkeypatch.setattr(lab.MethodRunner, kind, never)
     assert command(place) == 0
     assert json.loads(file.read_text()) == first
     (place / "trial.toml").write_text(PLAN.replace('mix = "add"', 'mix = "concat"'))
@@ -129,7 +129,7 @@ def test_mistakes_in_a_plan(place, capsys, old, new, said):
 
 def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeypatch):
     settings = load(config=sample / "ccf.toml")
-    room = lab.Lab(settings, tmp_path, dt.date(2025, 6, 1))
+    room = lab.MethodRunner(settings, tmp_path, dt.date(2025, 6, 1))
     key = room.key("model", "a", settings)
     assert key == room.key("model", "b", settings)  # a name says nothing of a model,
     assert room.key("baseline", "a", settings) != room.key("baseline", "b", settings)
@@ -138,7 +138,9 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
     for group, change in {"fusion": {"mix": "add"}, "train": {"seed": 1}}.items():
         part = getattr(settings, group).model_copy(update=change)
         assert key != room.key("model", "a", settings.model_copy(update={group: part}))
-    assert key != lab.Lab(settings, tmp_path, dt.date(2025, 6, 2)).key("model", "a", settings)
+    assert key != lab.MethodRunner(settings, tmp_path, dt.date(2025, 6, 2)).key(
+        "model", "a", settings
+    )
     bases = []
     for folder, weights in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         base = tmp_path / folder / "x.gguf"

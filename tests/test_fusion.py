@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ccf_batch.fusion import Fusion, Pool, Side
+from ccf_batch.fusion import Fusion, Pool, SlotFusion
 
 D, CI, CU = 16, 5, 3
 
@@ -94,7 +94,7 @@ def test_the_mean_pool_is_the_mean_and_stays_it():
 
 
 def test_standardize_leaves_a_constant_feature_harmless():
-    side = Side(3, D, 0.0)
+    side = SlotFusion(3, D, 0.0)
     c = torch.randn(50, 3) * torch.tensor([10.0, 1.0, 0.0]) + 4
     side.standardize(c)
     x = (c - side.mean_C) / side.std_C

@@ -476,5 +476,5 @@ def test_a_folder_is_a_date_only_as_it_is_written_here(nights, tmp_path):
     for name in ("date=20260701", "date=2026-W27-3"):
         (ws / "ranked" / name).mkdir()
     s = load(Settings, ws / "ccf.toml")
-    before = runs.found(load(Settings, nights / "ccf.toml"))
-    assert len(runs.found(s)) == len(before)
+    before = runs.list_runs(load(Settings, nights / "ccf.toml"))
+    assert len(runs.list_runs(s)) == len(before)

@@ -827,7 +827,7 @@ def test_real_data_sets(shared, work, name, events, users, items):
     assert (found["events"], found["users"], found["items"]) == (events, users, items)
     assert all(r["kept"] for r in rejects(work))
     tables.check(load(config=work / "ccf.toml"))
-    json.dumps(tables.fingerprint(load(config=work / "ccf.toml")))
+    json.dumps(tables.list_inputs(load(config=work / "ccf.toml")))
 
 
 def test_too_little_memory_is_told_in_a_line(work, monkeypatch, capsys):

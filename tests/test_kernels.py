@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from properties import examples
 
 from ccf_batch.console import keep_freed
-from ccf_batch.kernels import EndToEnd, Rectangles, Sequences, merged, takes_end_to_end
+from ccf_batch.kernels import (
+    PaddedSequences,
+    Sequences,
+    VarlenSequences,
+    merge_attention,
+    supports_varlen,
+)
 from ccf_batch.ragged import offsets_of
 
 CPU = torch.device("cpu")
@@ -59,7 +65,7 @@ def case(seed: int, N: int, causal: bool, even: bool, dtype=torch.float32, E: in
 )
 def test_it_is_softmax_attention(seed, N, causal, even, dtype, E, learning):
     some, q, k, v = case(seed, N, causal, even, dtype, E)
-    where = Rectangles.of(some, CPU, dtype)
+    where = PaddedSequences.of(some, CPU, dtype)
     assert (where.place_T is None) == (len(set(some.queries_N.tolist())) == 1)
     with torch.set_grad_enabled(learning):
         out, lse = where.attend(q, k, v, 0.4)
@@ -75,7 +81,7 @@ def test_it_is_softmax_attention(seed, N, causal, even, dtype, E, learning):
 def test_gradients_are_those_of_the_definition(causal):
     some, *qkv = case(3, 5, causal, even=False)
     found = []
-    for way in (Rectangles.of(some, CPU, torch.float32).attend, None):
+    for way in (PaddedSequences.of(some, CPU, torch.float32).attend, None):
         leaves = [x.clone().requires_grad_() for x in qkv]
         out, lse = way(*leaves, 0.4) if way else one_by_one(some, *leaves, 0.4)
         (out.sin().sum() + lse.cos().sum()).backward()
@@ -91,20 +97,20 @@ def test_parts_merge_to_the_whole(cut):
 
     def told(first, keys):
         some = Sequences(np.array([len(q)]), np.array([first]), np.array([keys]))
-        return Rectangles.of(some, CPU, torch.float32).attend(q, k, v, 0.4)
+        return PaddedSequences.of(some, CPU, torch.float32).attend(q, k, v, 0.4)
 
     with torch.no_grad():
-        both = merged(told(0, cut), told(cut, 7 - cut))
+        both = merge_attention(told(0, cut), told(cut, 7 - cut))
         torch.testing.assert_close(both, told(0, 7)[0], atol=2e-6, rtol=1e-5)
     # far apart, the one with the larger scores is all there is
     (a, s), (b, t) = told(0, cut), told(cut, 7 - cut)
-    torch.testing.assert_close(merged((a, s + 1000), (b, t)), a, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(merge_attention((a, s + 1000), (b, t)), a, atol=1e-6, rtol=1e-5)
 
 
 def test_dropout_drops_and_keeps_the_mean():
     torch.manual_seed(0)
     some, q, k, v = case(7, 3, causal=False, even=False)
-    where = Rectangles.of(some, CPU, torch.float32)
+    where = PaddedSequences.of(some, CPU, torch.float32)
     drawn = torch.stack([where.attend(q, k, v, 0.4, dropout=0.3)[0] for _ in range(3000)])
     with torch.no_grad():  # also where no gradient is wanted
         assert not torch.equal(*(where.attend(q, k, v, 0.4, dropout=0.3)[0] for _ in range(2)))
@@ -116,15 +122,15 @@ def test_dropout_drops_and_keeps_the_mean():
 def test_end_to_end_wants_keys_in_order():
     some = Sequences(np.array([1, 1]), np.array([0, 0]), np.array([2, 2]))
     with pytest.raises(ValueError, match="follow"):
-        EndToEnd.of(some, CPU)
+        VarlenSequences.of(some, CPU)
 
 
 def test_only_a_gpu_takes_tokens_as_they_lie():
     with torch.no_grad():
-        assert not takes_end_to_end(CPU, torch.bfloat16)
-        assert not takes_end_to_end(torch.device("cuda"), torch.float32)
-        assert takes_end_to_end(torch.device("cuda"), torch.bfloat16)
-    assert not takes_end_to_end(torch.device("cuda"), torch.bfloat16)  # gradients are wanted
+        assert not supports_varlen(CPU, torch.bfloat16)
+        assert not supports_varlen(torch.device("cuda"), torch.float32)
+        assert supports_varlen(torch.device("cuda"), torch.bfloat16)
+    assert not supports_varlen(torch.device("cuda"), torch.bfloat16)  # gradients are wanted
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -140,7 +146,7 @@ def test_the_kernel_of_the_gpu_agrees(causal):
     )
     gpu = torch.device("cuda")
     with torch.no_grad():
-        out, lse = EndToEnd.of(some, gpu).attend(q.to(gpu), k.to(gpu), v.to(gpu), 0.125)
+        out, lse = VarlenSequences.of(some, gpu).attend(q.to(gpu), k.to(gpu), v.to(gpu), 0.125)
     ours, sums = one_by_one(some, q, k, v, 0.125)
     torch.testing.assert_close(out.cpu().double(), ours, atol=2e-2, rtol=2e-2)
     torch.testing.assert_close(lse.cpu().double(), sums, atol=2e-2, rtol=2e-2)

@@ -252,7 +252,7 @@ GGUF = Path(__file__).resolve().parents[1] / "models" / "SmolLM2-135M-Instruct.Q
     not GGUF.exists(), reason="needs models/SmolLM2-135M-Instruct.Q4_1.gguf: make lm-smollm2"
 )
 def test_smollm2_from_its_gguf_file(tmp_path):
-    from ccf_batch.engine import probe
+    from ccf_batch.engine import check_parity
 
     settings = of_base(GGUF, dtype="float32")
     lm = load(settings)
@@ -260,7 +260,7 @@ def test_smollm2_from_its_gguf_file(tmp_path):
     assert lm.source["kind"] == "gguf" and len(lm.source["sha256"]) == 64
     digits = lm.tokenizer.tokenize("1995")
     assert digits == ["1", "9", "9", "5"]
-    assert probe(lm) < 1e-3
+    assert check_parity(lm) < 1e-3
     tuned = with_lora(lm, settings)
     with torch.no_grad():
         for name, p in tuned.model.named_parameters():

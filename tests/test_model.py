@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch.batch import describe, rows_of
+from ccf_batch.batch import item_text, rows_of
 from ccf_batch.errors import InputError
 from ccf_batch.lm import load, with_lora
 from ccf_batch.model import Answer
@@ -95,9 +95,9 @@ def test_rows_of():
 def test_describe_takes_what_the_settings_name_in_their_order():
     use = Attributes(categorical=["genres"], numeric=["year"], text=["plot"])
     attributes = [("plot", ["A heist."]), ("secret", ["x"]), ("genres", ["Crime", "War"])]
-    assert describe("Heat", attributes, use) == "Heat; genres: Crime, War; plot: A heist."
-    assert describe(None, attributes, Attributes(numeric=["year"])) == ""
-    assert describe("", None, use) == ""
+    assert item_text("Heat", attributes, use) == "Heat; genres: Crime, War; plot: A heist."
+    assert item_text(None, attributes, Attributes(numeric=["year"])) == ""
+    assert item_text("", None, use) == ""
 
 
 def test_an_untrained_nano_is_its_cf_logit(batch):

@@ -239,7 +239,9 @@ def test_what_a_file_of_scores_has(tmp_path, scores):
     file.write_text(scores)
     with pytest.raises(InputError, match=r"zq1|high") as e:
         rivals.read(file, pa.array(["zq1@example.com"]), pa.array([1]))
-    assert "zq" not in console.logged(e.value) and "scores.csv" in console.logged(e.value)
+    assert "zq" not in console.redacted_message(
+        e.value
+    ) and "scores.csv" in console.redacted_message(e.value)
 
 
 def test_a_lake_whose_ids_are_no_text(ws, capsys):
@@ -263,7 +265,7 @@ def test_a_log_that_cannot_be_written(ws, capsys):
 
 
 def test_a_program_listens_with_a_handler_of_its_own(ws, caplog):
-    with caplog.at_level(logging.INFO, logger="ccf_batch"), stages.about(command="mine"):
+    with caplog.at_level(logging.INFO, logger="ccf_batch"), stages.bound_fields(command="mine"):
         with stages.stage("reading") as counts:
             counts["rows"] = 3
     assert [r.stage["counts"] for r in caplog.records] == [{"rows": 3}]
@@ -379,7 +381,7 @@ COMMANDS = {
     "ingest": ingest.IngestCommand,
     "train": train.TrainCommand,
     "score": score.ScoreCommand,
-    "evaluate": evaluate.Command,
+    "evaluate": evaluate.EvaluateCommand,
     "runs": runs.RunsCommand,
 }
 SERVICE, TIMER, CRON = (EXAMPLES / f"ccf-batch.{kind}" for kind in ("service", "timer", "cron"))

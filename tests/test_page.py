@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch.page import Sheet, html, show
+from ccf_batch.page import Sheet, render, show
 
 
 class Reader(HTMLParser):
@@ -41,7 +41,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30) | st
 @given(st.lists(TEXT, min_size=5, max_size=5))
 def test_text_stays_text_and_is_all_there(texts):
     title, note, caption, column, cell = texts
-    page = html(title, [note], [Sheet(caption, [column, ">n"], [[cell, 7]])]).decode()
+    page = render(title, [note], [Sheet(caption, [column, ">n"], [[cell, 7]])]).decode()
     found = Reader(page)
     assert found.cells == [cell, "7"]
     assert found.tags <= TAGS
@@ -50,14 +50,14 @@ def test_text_stays_text_and_is_all_there(texts):
 
 
 def test_a_page_asks_nothing_of_anyone():
-    page = html("t", [], [Sheet("s", ["a", ">b"], [["x", 1]])]).decode()
+    page = render("t", [], [Sheet("s", ["a", ">b"], [["x", 1]])]).decode()
     for word in ("<script", "http://", "https://", "src=", "url(", "@import"):
         assert word not in page
     assert "default-src 'none'" in page and page.count('class="right"') == 2
 
 
 def test_what_utf_8_cannot_hold_does_not_stop_it():
-    assert b"?" in html("\udcff", [], [])
+    assert b"?" in render("\udcff", [], [])
 
 
 def test_the_same_sheets_go_to_the_terminal(capsys):

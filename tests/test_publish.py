@@ -62,7 +62,7 @@ def go(root, fp=None, shards=3, stop_after=None, machine=MACHINE, **manifest):
                 continue
             if stop_after is not None and len(wrote) == stop_after:
                 return wrote
-            with publish.shard(run, k, shards, COLUMNS) as out:
+            with publish.write_shard(run, k, shards, COLUMNS) as out:
                 out.write(rows(run, users_of(k)))
                 out.counts.update(users=4)
             wrote.append(k)
@@ -126,7 +126,7 @@ def test_batching_within_a_shard_moves_no_byte(tmp_path):
         with locked(tmp_path / name, DAY):
             run = Run(tmp_path / name, DAY, fingerprint(), MACHINE)
             whole = rows(run, users)
-            with publish.shard(run, 0, 1, COLUMNS) as out:
+            with publish.write_shard(run, 0, 1, COLUMNS) as out:
                 for start in range(0, len(users), size):
                     n = min(size, len(users) - start)
                     out.write(whole.slice(start * 3, n * 3))
@@ -225,7 +225,7 @@ def test_dying_just_before_the_swap_publishes_the_next_time(tmp_path, monkeypatc
 def test_a_failing_shard_leaves_nothing(tmp_path):
     with locked(tmp_path, DAY):
         run = Run(tmp_path, DAY, fingerprint(), MACHINE)
-        with pytest.raises(KeyError), publish.shard(run, 0, 1, COLUMNS) as out:
+        with pytest.raises(KeyError), publish.write_shard(run, 0, 1, COLUMNS) as out:
             out.write(rows(run, users_of(0)))
             raise KeyError
         assert sorted(p.name for p in run.folder.rglob("*")) == ["output", "run.json"]
@@ -237,7 +237,7 @@ def test_users_out_of_order_are_our_mistake(tmp_path):
     with locked(tmp_path, DAY):
         run = Run(tmp_path, DAY, fingerprint(), MACHINE)
         with pytest.raises(AssertionError, match="order"):
-            with publish.shard(run, 0, 1, COLUMNS) as out:
+            with publish.write_shard(run, 0, 1, COLUMNS) as out:
                 out.write(rows(run, ["b"]))
                 out.write(rows(run, ["a"]))
 

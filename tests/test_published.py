@@ -12,7 +12,7 @@ from ccf_batch import publish
 from ccf_batch.database import connect
 from ccf_batch.errors import InputError, NothingToDo
 from ccf_batch.metrics import mean_draws, percentiles
-from ccf_batch.published import depths_of, measure_lists, outcome, sheets
+from ccf_batch.published import depths_of, measure, measure_lists, sheets
 from ccf_batch.ranked import date_folder, row_schema
 from ccf_batch.run import Run, fingerprint_run, locked
 from ccf_batch.settings import Candidates, Domain, Settings
@@ -48,7 +48,7 @@ def publish_lists(settings, lists=LISTS):
     with locked(settings.ranked, NIGHT):
         run = Run(settings.ranked, NIGHT, fingerprint, {})
         schema = row_schema(pa.string(), pa.string())
-        with publish.shard(run, 0, 1, schema) as shard:
+        with publish.write_shard(run, 0, 1, schema) as shard:
             u, i, k = zip(*rows, strict=True) if rows else ([], [], [])
             columns = {"user_id": pa.array(u, pa.string()), "item_id": pa.array(i, pa.string())}
             columns |= {"rank": pa.array(k, pa.int32())}
@@ -69,7 +69,7 @@ def settings(tmp_path):
 
 
 def test_numbers_are_those_counted_by_hand(settings):
-    found = outcome(connect(), settings, NIGHT, days=7, resamples=50)
+    found = measure(connect(), settings, NIGHT, days=7, resamples=50)
     ours, popular = found.rows
     assert (ours["list"], ours["k"], popular["list"]) == ("published", 2, "popular")
     # u (c, e) and v (b) have a list and liked something; x and y liked but have none; w liked nothing
@@ -92,43 +92,43 @@ def test_numbers_are_those_counted_by_hand(settings):
 
 
 def test_only_the_days_asked_for_count_and_missing_ones_are_said(settings):
-    found = outcome(connect(), settings, NIGHT, days=8, resamples=10)
+    found = measure(connect(), settings, NIGHT, days=8, resamples=10)
     assert found.rows[0]["users"] == 3  # w's like of the eighth day
-    found = outcome(connect(), settings, NIGHT, days=30, resamples=10)
+    found = measure(connect(), settings, NIGHT, days=30, resamples=10)
     assert "not all 30 days are there yet" in found.notes[1]
     with pytest.raises(NothingToDo, match="nothing was liked from 2026-03-01"):
-        outcome(connect(), settings, NIGHT, days=1)
+        measure(connect(), settings, NIGHT, days=1)
 
 
 def test_the_nights_own_settings_count_not_todays(settings):
     today = settings.model_copy(update={"top_k": 9, "domain": Domain(liked_above=4.9)})
-    assert outcome(connect(), today, NIGHT, 7, 10).rows[0]["k"] == 2
-    assert outcome(connect(), today, NIGHT, 7, 10).rows[0]["users"] == 2
+    assert measure(connect(), today, NIGHT, 7, 10).rows[0]["k"] == 2
+    assert measure(connect(), today, NIGHT, 7, 10).rows[0]["users"] == 2
     again = settings.model_copy(
         update={"candidates": Candidates(exclude_seen=False), "paths": settings.paths}
     )
     publish_lists(again)
-    popular = outcome(connect(), settings, NIGHT, 7, 10).rows[1]
+    popular = measure(connect(), settings, NIGHT, 7, 10).rows[1]
     assert popular["recall"] == (0 + 1) / 2  # a and b for everyone, seen or not
 
 
 def test_lists_that_are_not_there_are_refused(settings):
     with pytest.raises(InputError, match="score --date 2026-03-02"):
-        outcome(connect(), settings, NIGHT + dt.timedelta(days=1), 7)
+        measure(connect(), settings, NIGHT + dt.timedelta(days=1), 7)
     folder = date_folder(settings.ranked, NIGHT)
     (file,) = folder.glob("*.parquet")
     file.rename(folder / "aside")
     with pytest.raises(InputError, match="--overwrite"):
-        outcome(connect(), settings, NIGHT, 7)
+        measure(connect(), settings, NIGHT, 7)
 
 
 def test_lists_of_nobody_who_did_anything(settings):
     publish_lists(settings, {"w": ["a"]})
     with pytest.raises(NothingToDo, match="none of them has a list"):
-        outcome(connect(), settings, NIGHT, 7)
+        measure(connect(), settings, NIGHT, 7)
     publish_lists(settings, {})
     with pytest.raises(NothingToDo, match="none of them has a list"):
-        outcome(connect(), settings, NIGHT, 7)
+        measure(connect(), settings, NIGHT, 7)
 
 
 def test_a_list_made_from_another_lake_is_refused(settings, tmp_path):
@@ -137,7 +137,7 @@ def test_a_list_made_from_another_lake_is_refused(settings, tmp_path):
         update={"paths": settings.paths.model_copy(update={"lake": tmp_path / "numbers"})}
     )
     with pytest.raises(InputError, match="user_id is VARCHAR, in the lake it is BIGINT"):
-        outcome(connect(), moved, NIGHT, 7)
+        measure(connect(), moved, NIGHT, 7)
 
 
 def test_intervals_are_over_users_who_liked_anything():
@@ -159,7 +159,7 @@ def test_intervals_are_over_users_who_liked_anything():
 
 
 def test_tables_have_a_cell_for_every_column(settings):
-    found = outcome(connect(), settings, NIGHT, 7, 10)
+    found = measure(connect(), settings, NIGHT, 7, 10)
     for sheet in sheets(found):
         assert sheet.rows and all(len(row) == len(sheet.columns) for row in sheet.rows)
     assert depths_of(7) == [5, 7]

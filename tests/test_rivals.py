@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch.errors import InputError
-from ccf_batch.rivals import named, read
+from ccf_batch.rivals import parse_files, read
 
 USERS, ITEMS = pa.array([1, 1, 2, 2]), pa.array(["a", "b", "a", "a"])  # the pair (2, a) comes twice
 
@@ -23,7 +23,7 @@ def test_scores_are_laid_on_the_rows_by_id(tmp_path):
     file = write(tmp_path / "s.csv", "x,item_id,user_id,score\n,b,1,3\n,a,2,-1e3\n,z,2,7\n")
     found = read(file, USERS, ITEMS)
     assert np.array_equal(found.score, [np.nan, 3, -1000, -1000], equal_nan=True)
-    assert (found.rows, found.unasked, found.missing) == (3, 1, 1)
+    assert (found.rows, found.unmatched, found.missing) == (3, 1, 1)
     assert not found.probabilities and np.array_equal(found.margin, found.score, equal_nan=True)
 
 
@@ -132,8 +132,8 @@ def test_files_that_are_none(tmp_path):
 
 
 def test_names():
-    assert list(named(["a=x.csv", "b c=y=z.parquet"], set())) == ["a", "b c"]
-    assert named(["b c=y=z.parquet"], set())["b c"].name == "y=z.parquet"
+    assert list(parse_files(["a=x.csv", "b c=y=z.parquet"], set())) == ["a", "b c"]
+    assert parse_files(["b c=y=z.parquet"], set())["b c"].name == "y=z.parquet"
     for flags in (
         ["x.csv"],
         ["=x.csv"],
@@ -144,4 +144,4 @@ def test_names():
         ["\udcff=x"],
     ):
         with pytest.raises(InputError, match="--scores"):
-            named(flags, set())
+            parse_files(flags, set())

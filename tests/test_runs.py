@@ -34,7 +34,7 @@ def command(ws, *flags):
 def states(ws):
     s = runs.RunsCommand()
     s._workspace = ws
-    return [(run.state, run.about.get("bundle")) for run in runs.found(s)]
+    return [(run.state, run.about.get("bundle")) for run in runs.list_runs(s)]
 
 
 def age(ws, days):

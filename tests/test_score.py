@@ -260,7 +260,9 @@ def test_memory_does_not_grow_with_users(tmp_path):
 def test_text():
     assert summary.duration(59.96) == "1 min 00 s" and summary.duration(3.21) == "3.2 s"
     assert summary.saved_tokens(25, 100) == "25 (sharing prefixes saved 75, 75%)"
-    assert "'/a/o''b/date=2026-07-01/*.parquet'" in summary.paste(date_folder(Path("/a/o'b"), DAY))
+    assert "'/a/o''b/date=2026-07-01/*.parquet'" in summary.duckdb_query(
+        date_folder(Path("/a/o'b"), DAY)
+    )
 
 
 # The command: real tables, assembly, rules and publication, the stand-in for the bundle.

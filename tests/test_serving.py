@@ -48,7 +48,7 @@ def test_the_one_output_is_the_margin(tmp_path, kind):
         if "lora_B" in name:
             p.normal_(std=0.2)
     before = {k: v.clone() for k, v in lm.model.state_dict().items()}
-    made = serving.checkpoint(lm, tmp_path / "serving/x", "x", BLOCK, ITEMS)
+    made = serving.load_or_export(lm, tmp_path / "serving/x", "x", BLOCK, ITEMS)
     assert all(torch.equal(before[k], v) for k, v in lm.model.state_dict().items())
     assert (made.scale == 1) == (kind != "Gemma")
     if kind == "Gemma":
@@ -69,7 +69,7 @@ def test_an_adapter_on_tied_embeddings_is_refused(tmp_path):
     targets = LoraConfig(r=2, target_modules=["embed_tokens"], task_type="CAUSAL_LM")
     lm.model = get_peft_model(lm.model, targets)
     with pytest.raises(InputError, match="tied"):
-        serving.checkpoint(lm, tmp_path / "x", "x", BLOCK, ITEMS)
+        serving.load_or_export(lm, tmp_path / "x", "x", BLOCK, ITEMS)
     assert not (tmp_path / "x").exists()
 
 
@@ -77,12 +77,12 @@ def test_it_is_made_again_only_where_it_must(tmp_path):
     settings = load_settings(config=None)
     lm = nano([f"Film {k}" for k in range(50)], settings, seed=0, steps=1)
     folder = tmp_path / "b1"
-    made = serving.checkpoint(lm, folder, "b1", BLOCK, ITEMS)
+    made = serving.load_or_export(lm, folder, "b1", BLOCK, ITEMS)
     assert made.capacity == 1024
     at = (folder / "model.safetensors").stat().st_mtime_ns
 
     def untouched(key="b1", block=BLOCK, items=ITEMS):
-        again = serving.checkpoint(lm, folder, key, block, items)
+        again = serving.load_or_export(lm, folder, key, block, items)
         return again == made and (folder / "model.safetensors").stat().st_mtime_ns == at
 
     assert untouched() and untouched(items=1024)
@@ -96,10 +96,10 @@ def test_it_is_made_again_only_where_it_must(tmp_path):
     data[-1] ^= 1
     (folder / "model.safetensors").write_bytes(data)
     assert serving.read(folder) is None  # not the weights that were exported
-    assert serving.checkpoint(lm, folder, "b2", BLOCK, ITEMS).sha256 == made.sha256
+    assert serving.load_or_export(lm, folder, "b2", BLOCK, ITEMS).sha256 == made.sha256
     about = json.loads((folder / "serving.json").read_text())
     (folder / "serving.json").write_text(json.dumps(about | {"versions": {"torch": "1.0"}}))
-    assert serving.checkpoint(lm, folder, "b2", BLOCK, ITEMS).versions == made.versions
+    assert serving.load_or_export(lm, folder, "b2", BLOCK, ITEMS).versions == made.versions
     (folder / "serving.json").write_text("{")
     assert serving.read(folder) is None
 

@@ -173,16 +173,16 @@ def test_fingerprint(lake):
     put(lake / "rejects" / "rejects.parquet", row=[1])
     settings = load(config=None)
     settings._workspace = lake.parent
-    before = tables.fingerprint(settings)
+    before = tables.list_inputs(settings)
     assert [f["path"] for f in before] == [
         "interactions/date=2026-05-01/a.parquet",
         "items/a.parquet",
     ]
     assert all(re.fullmatch("[0-9a-f]{64}", f["footer_sha256"]) for f in before)
     assert before[1]["bytes"] == (lake / "items" / "a.parquet").stat().st_size
-    assert tables.fingerprint(settings) == before
+    assert tables.list_inputs(settings) == before
     items(lake, title=["Heat (1995)", "Ran (1985)"])
-    after = tables.fingerprint(settings)
+    after = tables.list_inputs(settings)
     assert after[0] == before[0]
     assert after[1]["footer_sha256"] != before[1]["footer_sha256"]
     assert after[1]["mtime_ns"] == (lake / "items" / "a.parquet").stat().st_mtime_ns
@@ -194,4 +194,4 @@ def test_fingerprint_of_what_is_no_parquet(lake):
     settings = load(config=None)
     settings._workspace = lake.parent
     with pytest.raises(InputError, match=r"a\.parquet: is no complete Parquet file"):
-        tables.fingerprint(settings)
+        tables.list_inputs(settings)

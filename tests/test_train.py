@@ -67,12 +67,12 @@ def test_deal_shares_out_all_groups_each_step_from_one_fold(sizes, folds, exampl
     rng = np.random.default_rng(seed)
     fold = rng.integers(0, folds, len(sizes))
     sizes = np.array(sizes)
-    steps = trainer.deal(sizes, fold, examples, rng)
+    steps = trainer.draw_steps(sizes, fold, examples, rng)
     assert sorted(np.concatenate([g for _, g in steps])) == list(range(len(sizes)))
     for k, groups in steps:
         assert len(groups) and (fold[groups] == k).all()
         assert sizes[groups].sum() < examples + sizes[groups].max()
-    again = trainer.deal(sizes, fold, examples, np.random.default_rng(seed + 1))
+    again = trainer.draw_steps(sizes, fold, examples, np.random.default_rng(seed + 1))
     assert sorted(len(g) for _, g in again)  # another order is another deal, and that is all
 
 
@@ -168,7 +168,7 @@ def answering(config):
 
 def forward(model, catalogue, batch, user):
     prompts = model.prompts()
-    side = model.item_side(prompts, catalogue)
+    side = model.prepare_items(prompts, catalogue)
     groups = prompts.groups(side.texts, batch)
     kept = np.arange(len(batch.candidate))
     return trainer.forward(model, model.cf, side, user, batch, groups, kept), groups
@@ -211,7 +211,7 @@ def test_packed_groups_have_the_gradients_of_single_rows(config, template):
     for rows, of in ((batch, user), (rows_alone(batch), user[batch.group_of])):
         (part, logit), groups = forward(model, catalogue, rows, of)
         label = torch.from_numpy(rows.label).to(part)
-        parameters = trainer.learned(model)
+        parameters = trainer.trainable_parameters(model)
         loss = torch.nn.functional.binary_cross_entropy_with_logits(part + logit, label)
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         grads.append(dict(zip(parameters, found, strict=True)))
@@ -230,7 +230,7 @@ def test_a_frozen_prefix_changes_no_gradient(config):
     model = dataclasses.replace(model, template="target")
     batch, user = batch.take(np.arange(15)), user[:15]
     prompts = model.prompts()
-    side = model.item_side(prompts, catalogue)
+    side = model.prepare_items(prompts, catalogue)
     groups = prompts.groups(side.texts, batch)
     assert groups.prefix_ids.max() < groups.vocab_rows  # words alone
     learn = list(model.fusion.item.parameters())
@@ -499,7 +499,10 @@ def test_on_real_data_it_does_not_fall_below_its_encoder(shared, tmp_path, monke
     flags = ["--config", str(config), *source]
     assert main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=flags) == 0
     assert train_in(config, "--date", "2002-09-01") == 0
-    assert main(evaluate.Command, evaluate.run, "evaluate", argv=["--config", str(config)]) == 0
+    assert (
+        main(evaluate.EvaluateCommand, evaluate.run, "evaluate", argv=["--config", str(config)])
+        == 0
+    )
     (file,) = (tmp_path / "evaluations").glob("*.parquet")
     import pyarrow.parquet as pq
 

@@ -307,7 +307,7 @@ def test_said_to_be_published_in_the_future_or_long_ago(ws):
     s = load(config=ws / "ccf.toml")
     for said in ("2099-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"):
         file.write_text(json.dumps(about | {"published_at": said}))
-        (found,) = (run for run in runs.found(s) if run.state == "published")
+        (found,) = (run for run in runs.list_runs(s) if run.state == "published")
         assert found.touched >= file.stat().st_mtime  # the later of what the two say
 
 
