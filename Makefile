@@ -144,8 +144,8 @@ $(VENV)/duckdb14: $(VENV)/.dev
 
 test-duckdb14: $(VENV)/duckdb14 ## Run the SQL tests on DuckDB 1.4, the long-term line
 	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(PYTEST) -q -m "not slow" \
-		tests/test_assemble.py tests/test_rules.py tests/test_ingest.py tests/test_tables.py \
-		tests/test_rivals.py tests/test_published.py tests/test_checks.py
+		tests/data/test_assemble.py tests/night/test_rules.py tests/test_ingest.py tests/data/test_lake.py \
+		tests/evaluation/test_external_scores.py tests/evaluation/test_outcome.py tests/night/test_checks.py
 
 clean: ## Remove what was built (not work/)
 	rm -rf _proc _docs build dist *.egg-info

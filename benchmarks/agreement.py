@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 VARIANTS = {  # what is added to ccf.toml; without the offset a margin is the language model's alone
     "compact": '[prompt]\ntemplate = "compact"\n',
@@ -39,7 +39,8 @@ TOP = 10
 
 def make(work: Path, variant: str, data: Path | None, quick: bool) -> Path:
     "A workspace with a bundle; its settings file."
-    from ccf_batch import console, ingest, train
+    from ccf_batch import ingest, train
+    from ccf_batch.base import console
 
     config = work / variant / "ccf.toml"
     source = ["--sample"] if data is None else ["--source", str(data)]
@@ -64,11 +65,12 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
     "Margins of all pairs, by number format and engine; the group of each pair."
     import torch
 
-    from ccf_batch import bundle, database
-    from ccf_batch.assemble import Assembly
-    from ccf_batch.engines import served_engine
-    from ccf_batch.scorer import Scorer, packed_engine
-    from ccf_batch.settings_file import load
+    from ccf_batch.base.settings_file import load
+    from ccf_batch.data import database
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.model import bundle
+    from ccf_batch.model.engines import served_engine
+    from ccf_batch.model.scorer import Scorer, packed_engine
 
     settings = load(config=config)
     assembly = Assembly(database.connect(), settings, None)

@@ -21,14 +21,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 DATE = dt.date(2026, 4, 1)  # the day after the 90 days
 
 
 def write(folder: Path, interactions: int) -> None:
     "The tables."
-    from ccf_batch.database import connect, execute
+    from ccf_batch.data.database import connect, execute
 
     lake = folder / "lake"
     (lake / "items").mkdir(parents=True)
@@ -41,8 +41,8 @@ def write(folder: Path, interactions: int) -> None:
 
 def measure(folder: Path, interactions: int, memory_limit: str, row) -> None:
     "Assemble everything and put what it took on the queue `row`."
-    from ccf_batch.assemble import Assembly
-    from ccf_batch.database import connect
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.data.database import connect
     from ccf_batch.settings import Settings
 
     settings = Settings(cf={"history": False})  # histories are what the prompt shows

@@ -50,8 +50,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.console import keep_freed
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.console import keep_freed
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 ITEMS, BLOCK = 2000, 1024  # items of the catalogue, and the most users of a batch
 BATCH_SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (8, 16, 32, 64, 128, 256, 512)}
@@ -164,18 +164,18 @@ def make(name: str, dtype: str, folder: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from ccf_batch import lm
+    from ccf_batch.lm import causal_lm
     from ccf_batch.settings import Settings
 
     if name == SMOLLM2:
         gguf = next(Path("models").glob("*.gguf"))
-        loaded = lm.load(Settings(model={"base": str(gguf.resolve()), "dtype": dtype}))
+        loaded = causal_lm.load(Settings(model={"base": str(gguf.resolve()), "dtype": dtype}))
         net, tokenizer = loaded.model, loaded.tokenizer
         answers = {"yes_id": loaded.yes_id, "no_id": loaded.no_id}
     else:
         torch.manual_seed(0)
         net = AutoModelForCausalLM.from_config(AutoConfig.for_model(**CONFIGS[name]))
-        tokenizer = lm.nano_tokenizer([f"Film {k}" for k in range(50)], Settings())
+        tokenizer = causal_lm.nano_tokenizer([f"Film {k}" for k in range(50)], Settings())
         answers = SEEDED
         if not net.config.tie_word_embeddings:
             with torch.no_grad():
@@ -191,7 +191,7 @@ def load(folder: str):
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    from ccf_batch.lm import LM
+    from ccf_batch.lm.causal_lm import LM
 
     logging.disable_progress_bar()
     net = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
@@ -211,8 +211,8 @@ def slot_rows(hidden: int):
 
 def workload(shape: Shape, vocabulary: int, users: int):
     "Groups and suffixes: random, the same in each process."
-    from ccf_batch.prompt import Groups, Suffixes
-    from ccf_batch.ragged import offsets_of
+    from ccf_batch.data.ragged import offsets_of
+    from ccf_batch.lm.prompt import Groups, Suffixes
 
     P, S, n = shape.prefix, shape.suffix, shape.candidates
     rng = np.random.default_rng(n)
@@ -278,7 +278,7 @@ class Padded:
     def score(self, groups):
         import torch
 
-        from ccf_batch.engine import full_prompts
+        from ccf_batch.lm.packed import full_prompts
 
         lm = self.lm
         prompts = full_prompts(groups, self.suffixes)
@@ -343,7 +343,7 @@ class Packed:
         self.lm, self.rows, self.batch = lm, rows, args.token_budget
 
     def take(self, suffixes, groups):
-        from ccf_batch.engine import PackedEngine
+        from ccf_batch.lm.packed import PackedEngine
 
         self.engine = PackedEngine(self.lm, suffixes, self.rows[BLOCK:], self.batch)
 
@@ -361,7 +361,7 @@ class Vllm:
     def __init__(self, lm, rows, args):
         import vllm
 
-        from ccf_batch import vllm_engine
+        from ccf_batch.lm import vllm as ours
 
         start = vllm.LLM
         if not self.caching:  # for a comparison only: no run is without it
@@ -369,7 +369,7 @@ class Vllm:
         self.rows, self.batch = rows, args.token_budget
         none, folder = empty_suffixes(), Path(args.folder, "serving")
         fixed = args.token_budget, args.longest, folder, "benchmark", BLOCK
-        self.engine = vllm_engine.VllmEngine(lm, none, rows[BLOCK:], *fixed)
+        self.engine = ours.VllmEngine(lm, none, rows[BLOCK:], *fixed)
         vllm.LLM = start
 
     def take(self, suffixes, groups):
@@ -392,10 +392,10 @@ class Embeds(Padded):
 
     def __init__(self, lm, rows, args):
         super().__init__(lm, rows, args)
-        from ccf_batch import vllm_engine
+        from ccf_batch.lm import vllm as ours
 
         self.batch = args.token_budget
-        with vllm_engine._at_home():
+        with ours._at_home():
             from vllm import LLM
 
             self.llm = LLM(
@@ -405,10 +405,10 @@ class Embeds(Padded):
                 enable_prompt_embeds=True,
                 enable_prefix_caching=self.caching,
                 max_model_len=args.longest + 1,
-                max_num_seqs=vllm_engine.AT_ONCE,
+                max_num_seqs=ours.AT_ONCE,
                 max_num_batched_tokens=args.token_budget,
-                block_size=vllm_engine.BLOCK,
-                kv_cache_memory_bytes=vllm_engine.cache_bytes(
+                block_size=ours.BLOCK,
+                kv_cache_memory_bytes=ours.cache_bytes(
                     lm.base.config, lm.dtype, args.token_budget, args.longest + 1
                 ),
                 enforce_eager=lm.device.type == "cpu",
@@ -423,7 +423,7 @@ class Embeds(Padded):
         import torch
         from vllm import SamplingParams
 
-        from ccf_batch.engine import full_prompts
+        from ccf_batch.lm.packed import full_prompts
 
         assert self.llm.reset_prefix_cache()
         yes, no = self.lm.yes_id, self.lm.no_id
@@ -455,7 +455,7 @@ CLASSES = {
 
 
 def empty_suffixes():
-    from ccf_batch.prompt import Suffixes
+    from ccf_batch.lm.prompt import Suffixes
 
     return Suffixes(np.empty(0, np.int32), np.zeros(1, np.int64))
 
@@ -781,7 +781,7 @@ def row(model, dtype, shape, engine, seen, products, batch, start_s, size) -> di
 
 
 def vllm_version() -> str | None:
-    from ccf_batch.engines import vllm_version
+    from ccf_batch.model.engines import vllm_version
 
     return vllm_version()
 

@@ -33,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 PREFIX, SUFFIX, ITEMS, VOCABULARY, MAX_TOKENS, BUDGET = 150, 25, 2000, 8192, 256, 3072
 MODELS = {"4 layers of 256": (256, 4), "1 layer of 64": (64, 1)}
@@ -50,7 +50,7 @@ def model(name: str, dtype: str):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from ccf_batch.lm import LM, nano_tokenizer, with_lora
+    from ccf_batch.lm.causal_lm import LM, nano_tokenizer, with_lora
     from ccf_batch.settings import Settings
 
     hidden, layers = MODELS[name]
@@ -83,8 +83,8 @@ def workload(name: str, users: int, candidates: int):
     "Groups, suffixes, slot rows of users and items: random, the same in each process."
     import torch
 
-    from ccf_batch.prompt import Groups, Suffixes
-    from ccf_batch.ragged import offsets_of
+    from ccf_batch.data.ragged import offsets_of
+    from ccf_batch.lm.prompt import Groups, Suffixes
 
     rng = np.random.default_rng(candidates)
     first_item = VOCABULARY + users
@@ -116,11 +116,11 @@ class Counted:
     def __init__(self, mode, lm, suffixes, rows, users, folder):
         self.users = rows[:users]
         if mode == "packed":
-            from ccf_batch.engine import PackedEngine
+            from ccf_batch.lm.packed import PackedEngine
 
             self.engine = PackedEngine(lm, suffixes, rows[users:], BUDGET)
         else:
-            from ccf_batch.vllm_engine import VllmEngine
+            from ccf_batch.lm.vllm import VllmEngine
 
             folder = Path(folder) / "serving"
             self.engine = VllmEngine(
@@ -139,7 +139,7 @@ class Embeds:
     def __init__(self, mode, lm, suffixes, rows, users, folder):
         import torch
 
-        from ccf_batch import serving, vllm_engine
+        from ccf_batch.lm import checkpoint, vllm
 
         self.suffixes, self.answers = suffixes, [lm.yes_id, lm.no_id]
         table = lm.base.get_input_embeddings().weight
@@ -149,13 +149,13 @@ class Embeds:
             weights = {k.replace(".base_layer", ""): w for k, w in lm.base.state_dict().items()}
             weights = {k: w for k, w in weights.items() if "lora_" not in k}
         else:
-            weights = serving.merge_adapter(lm)
+            weights = checkpoint.merge_adapter(lm)
         lm.base.config.save_pretrained(folder)
         lm.tokenizer.save_pretrained(folder)
         from safetensors.torch import save_file
 
         save_file({k: w.contiguous() for k, w in weights.items()}, f"{folder}/model.safetensors")
-        with vllm_engine._at_home():
+        with vllm._at_home():
             from vllm import LLM
             from vllm.lora.request import LoRARequest
 
@@ -166,11 +166,11 @@ class Embeds:
                 seed=0,
                 enable_prompt_embeds=True,
                 max_model_len=MAX_TOKENS,
-                max_num_seqs=vllm_engine.AT_ONCE,
+                max_num_seqs=vllm.AT_ONCE,
                 max_num_batched_tokens=BUDGET,
                 enable_prefix_caching=True,
-                block_size=vllm_engine.BLOCK,
-                kv_cache_memory_bytes=vllm_engine.cache_bytes(
+                block_size=vllm.BLOCK,
+                kv_cache_memory_bytes=vllm.cache_bytes(
                     lm.base.config, lm.dtype, BUDGET, MAX_TOKENS
                 ),
                 enforce_eager=True,
@@ -184,7 +184,7 @@ class Embeds:
         import torch
         from vllm import SamplingParams
 
-        from ccf_batch.engine import full_prompts
+        from ccf_batch.lm.packed import full_prompts
 
         assert self.llm.reset_prefix_cache()
         one = SamplingParams(
@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
     args = parser.parse_args()
     packages = ("torch", "transformers", "numpy", "ccf_batch")
-    from ccf_batch.engines import vllm_version
+    from ccf_batch.model.engines import vllm_version
 
     result = {
         "machine": describe_machine(),

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from engines import Packed, Shape, beside, load, made, peak_mb, slot_rows, workload
 
-from ccf_batch.console import keep_freed
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.console import keep_freed
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 TURNS, PREFIX, SUFFIX, CANDIDATES = 7, 150, 25, 20
 CASES = [  # model, dtype, users of a turn

@@ -24,7 +24,7 @@ from unittest import mock
 
 from assemble import DATE, write
 
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 OVERHEAD = {  # what is timed: the module, its function, and what that is for
     "checks of the input": ("checks", "of_input"),
@@ -68,7 +68,8 @@ def timed(spent: Counter):
 
 def night(config: Path, date: dt.date) -> tuple[dict, Counter]:
     "Score a date; its manifest, and what the rest took."
-    from ccf_batch import console, score
+    from ccf_batch import score
+    from ccf_batch.base import console
 
     spent = Counter()
     argv = ["--config", str(config), "--date", str(date), "--show-users", "0"]
@@ -84,7 +85,8 @@ def main() -> None:
     parser.add_argument("--template", nargs="+", default=["compact", "full"])
     parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
     args = parser.parse_args()
-    from ccf_batch import console, train
+    from ccf_batch import train
+    from ccf_batch.base import console
 
     packages = ("duckdb", "pyarrow", "torch", "ccf_batch")
     rows = []

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccf_batch.fingerprint import describe_machine, versions
+from ccf_batch.base.fingerprint import describe_machine, versions
 
 EXAMPLES = 128  # of a step
 TURNS = 15
@@ -48,10 +48,11 @@ def rows_alone(batch):
 
 def ready(shared: Path, work: Path, template: str):
     "An untrained model with the examples of the split, as training sees them."
-    from ccf_batch import ingest, lab
-    from ccf_batch.fit import fit_encoder, language_model
-    from ccf_batch.model import untrained
-    from ccf_batch.settings_file import load
+    from ccf_batch import ingest
+    from ccf_batch.base.settings_file import load
+    from ccf_batch.model.ccf import untrained
+    from ccf_batch.model.fit import fit_encoder, language_model
+    from ccf_batch.research import methods
 
     config = work / "ccf.toml"
     if not config.exists():
@@ -59,7 +60,7 @@ def ready(shared: Path, work: Path, template: str):
         with contextlib.redirect_stdout(io.StringIO()):
             ingest.run(load(ingest.IngestCommand, config, given, missing_ok=True))
     settings = load(config=config, flags=[f"--prompt.template={template}", "--cf.folds=2"])
-    rows = lab.read_rows(settings, dt.date(2002, 9, 1))
+    rows = methods.read_rows(settings, dt.date(2002, 9, 1))
     cf, users, _ = fit_encoder(rows.train, rows.catalogue, settings, rows.valid)
     lm = language_model(rows.catalogue, settings)
     return untrained(settings, lm, cf, rows.catalogue, users, rows.cutoff), rows
@@ -69,8 +70,8 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
     "Seconds of a forward and a backward pass; tokens computed."
     import torch
 
-    from ccf_batch import trainer
-    from ccf_batch.batch import rows_of
+    from ccf_batch.data.batch import rows_of
+    from ccf_batch.model import trainer
 
     user = rows_of(batch.user_id, model.user_ids)
     start = time.perf_counter()
@@ -88,7 +89,7 @@ def step(model, side, prompts, batch, frozen: bool) -> tuple[float, int]:
 
 def measure(model, rows, ways: dict[str, tuple[bool, bool]], turns: int, learn_lm: bool) -> list:
     "A row for each way: whether rows are alone, whether the prefix is frozen."
-    from ccf_batch.trainer import draw_steps
+    from ccf_batch.model.trainer import draw_steps
 
     for p in model.lm.model.parameters():
         p.requires_grad_(learn_lm)

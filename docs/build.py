@@ -114,7 +114,7 @@ def main() -> int:
         for_sphinx(path)
     index = nbformat.read(processed / "index.ipynb", as_version=4)
     for folder, caption in SECTIONS.items():
-        pages = sorted(p.relative_to(processed) for p in (processed / folder).glob("*.ipynb"))
+        pages = sorted(p.relative_to(processed) for p in (processed / folder).rglob("*.ipynb"))
         if pages:
             tree = toctree(caption, [str(p.with_suffix("")) for p in pages])
             index.cells.append(nbformat.v4.new_markdown_cell(tree))

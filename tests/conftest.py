@@ -46,7 +46,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
     "A workspace with the embedded sample as its lake; copy it before changing anything."
-    from ccf_batch import console, ingest
+    from ccf_batch import ingest
+    from ccf_batch.base import console
 
     workspace = tmp_path_factory.mktemp("sample") / "w"
     flags = ["--sample", "--config", str(workspace / "ccf.toml")]

@@ -83,10 +83,10 @@ def child(work: Callable[[], None], say: bool = False) -> int:
 
 def listening(watcher, work):
     "The same work, with somebody at the seam."
-    from ccf_batch import disk
+    from ccf_batch.base import atomic
 
     def listened():
-        disk.watcher = watcher
+        atomic.watcher = watcher
         work()
 
     return listened
@@ -396,7 +396,7 @@ def bundle_scene() -> Scene:
     "A trained model is written beside an earlier one; the same one again replaces itself."
     from tiny import model_of
 
-    from ccf_batch import bundle
+    from ccf_batch.model import bundle
     from ccf_batch.settings import Settings
 
     tree = {"model": {"hidden": 16, "layers": 1}, "cf": {"factors": 3}, "score": {"threads": 1}}
@@ -422,7 +422,8 @@ def bundle_scene() -> Scene:
 
 def ingest_scene() -> Scene:
     "A lake is made again from a source that has changed; candidates that were brought stay."
-    from ccf_batch import console, ingest
+    from ccf_batch import ingest
+    from ccf_batch.base import console
 
     toml = """
 [domain]
@@ -472,9 +473,9 @@ def publication_scene() -> Scene:
     "A night's shards become a published date that replaces another one; its neighbour stays."
     import pyarrow as pa
 
-    from ccf_batch import publish
-    from ccf_batch.ranked import row_schema
-    from ccf_batch.run import Run, fingerprint_run, locked
+    from ccf_batch.data.ranked import row_schema
+    from ccf_batch.night import publish
+    from ccf_batch.night.run import Run, fingerprint_run, locked
     from ccf_batch.settings import Settings
 
     columns = row_schema(pa.int64(), pa.int64())
@@ -548,9 +549,13 @@ def load_everything() -> None:
     import torch
 
     import ccf_batch.score
-    from ccf_batch import assemble, bundle, ingest, lm, model, rules
+    from ccf_batch import ingest
+    from ccf_batch.data import assemble
+    from ccf_batch.lm import causal_lm
+    from ccf_batch.model import bundle, ccf
+    from ccf_batch.night import rules
 
-    del duckdb, pyarrow, ccf_batch, assemble, bundle, ingest, lm, model, rules
+    del duckdb, pyarrow, ccf_batch, assemble, bundle, ingest, causal_lm, ccf, rules
     torch.set_num_threads(1)
 
 

@@ -115,7 +115,8 @@ def start(workspace: Path, log: Path, *flags: str, fresh: bool = False) -> Job:
         os.dup2(out, 1), os.dup2(out, 2)
         if fresh:
             os.execv(sys.executable, [sys.executable, "-m", "ccf_batch.score", *argv])
-        from ccf_batch import console, score
+        from ccf_batch import score
+        from ccf_batch.base import console
 
         code = console.main(score.ScoreCommand, score.run, "score", argv=argv)
         sys.stdout.flush()
@@ -348,7 +349,7 @@ def replaced(there: list[str], turn: dict[str, int], dice: random.Random) -> tup
 
 def soak(prepared: Path, dates: list[str], kills: int, seed: int = 0) -> dict:
     "Do it all; what happened, and in `words` what must not."
-    from ccf_batch.console import progress
+    from ccf_batch.base.console import progress
 
     began = time.monotonic()
     dice = random.Random(seed)
@@ -487,7 +488,7 @@ def command(module, settings, name: str, workspace: Path, *flags: str) -> None:
     "A command in a fork, so that this process stays without threads; it must succeed."
     from faults import child
 
-    from ccf_batch import console
+    from ccf_batch.base import console
 
     argv = ["--config", str(workspace / "ccf.toml"), *flags]
 

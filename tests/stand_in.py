@@ -48,7 +48,7 @@ def hash_of(user) -> int:
 
 def read(path):
     "What `bundle.read` says: this one's name is its id, it has seen nothing, and fits `ccf.toml`."
-    from ccf_batch.settings_file import load
+    from ccf_batch.base.settings_file import load
 
     trained = load(config=path.parent.parent / "ccf.toml").saved()
     return SimpleNamespace(id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained)
@@ -68,27 +68,28 @@ bundle = SimpleNamespace(read=read, load=load, newest=newest)
 
 @contextlib.contextmanager
 def taken():
-    "`ccf_batch.bundle` and `ccf_batch.scorer` are the stand-ins, for as long as it lasts."
-    import ccf_batch
+    "`ccf_batch.model.bundle` and `ccf_batch.model.scorer` are the stand-ins, for as long as it lasts."
+    from ccf_batch import model
 
     parts = {"bundle": bundle, "scorer": SimpleNamespace(Scorer=Scorer, packed_engine=None)}
-    before = {name: sys.modules.get(f"ccf_batch.{name}") for name in parts}
-    places = [mock.patch.object(ccf_batch, n, part, create=True) for n, part in parts.items()]
-    sys.modules.update({f"ccf_batch.{name}": part for name, part in parts.items()})
+    before = {name: sys.modules.get(f"ccf_batch.model.{name}") for name in parts}
+    places = [mock.patch.object(model, n, part, create=True) for n, part in parts.items()]
+    sys.modules.update({f"ccf_batch.model.{name}": part for name, part in parts.items()})
     try:
         with places[0], places[1]:
             yield
     finally:
         for name, module in before.items():
             if module is None:
-                del sys.modules[f"ccf_batch.{name}"]
+                del sys.modules[f"ccf_batch.model.{name}"]
             else:
-                sys.modules[f"ccf_batch.{name}"] = module
+                sys.modules[f"ccf_batch.model.{name}"] = module
 
 
 def main(argv=None) -> int:
     "The command, with the stand-ins."
-    from ccf_batch import console, score
+    from ccf_batch import score
+    from ccf_batch.base import console
 
     with taken():
         return console.main(score.ScoreCommand, score.run, "score", argv=argv)

@@ -14,15 +14,16 @@ from properties import examples
 from tiny import CONFIG, write_workspace
 from worlds import make_catalogue, make_settings
 
-from ccf_batch import backtest, experiment, replay
-from ccf_batch.baselines import BiasContent
-from ccf_batch.batch import Batch
-from ccf_batch.lab import read_rows
-from ccf_batch.plan import read_plan
-from ccf_batch.ragged import offsets_of
-from ccf_batch.schedule import Schedule, due_refits, nights
+from ccf_batch import backtest, experiment
+from ccf_batch.base.settings_file import load, load_file
+from ccf_batch.data.batch import Batch
+from ccf_batch.data.ragged import offsets_of
+from ccf_batch.evaluation.baselines import BiasContent
+from ccf_batch.research import refits
+from ccf_batch.research.methods import read_rows
+from ccf_batch.research.plan import read_plan
+from ccf_batch.research.refit_schedule import Schedule, due_refits, nights
 from ccf_batch.settings import Settings
-from ccf_batch.settings_file import load, load_file
 
 DAY = np.timedelta64(1, "D")
 BEGIN = np.datetime64("2026-01-01", "us")
@@ -51,8 +52,8 @@ def batch_of(seed, rows, begin, days, users=6):
 
 
 def methods():
-    yield replay.RefittedBaseline(BiasContent, CATALOGUE, SMALL)
-    yield replay.RefittedEncoder(CATALOGUE, SMALL)
+    yield refits.RefittedBaseline(BiasContent, CATALOGUE, SMALL)
+    yield refits.RefittedEncoder(CATALOGUE, SMALL)
 
 
 @examples(10)
@@ -69,10 +70,10 @@ def test_a_night_knows_nothing_of_what_comes_after_it(seed, night, every):
     changed = dataclasses.replace(asked, label=turned, candidate=others)
     gone, _ = asked.keep(~later)
     for one, two, three in zip(methods(), methods(), methods(), strict=True):
-        margin, log = replay.score_nights(one, before, asked, ends, again)
+        margin, log = refits.score_nights(one, before, asked, ends, again)
         assert len(log) == 1 + again.sum() and not np.isnan(margin).any()
-        with_changed, _ = replay.score_nights(two, before, changed, ends, again)
-        without, _ = replay.score_nights(three, before, gone, ends, again)
+        with_changed, _ = refits.score_nights(two, before, changed, ends, again)
+        without, _ = refits.score_nights(three, before, gone, ends, again)
         assert np.array_equal(margin[~later], with_changed[~later])
         assert np.array_equal(margin[~later], without)
 
@@ -86,11 +87,11 @@ def test_earlier_nights_do_count():
     )
     for one, two in zip(methods(), methods(), strict=True):
         nightly = np.array([False, True, True, True, True])
-        a, _ = replay.score_nights(one, before, asked, ends, nightly)
-        b, _ = replay.score_nights(two, before, turned, ends, nightly)
+        a, _ = refits.score_nights(one, before, asked, ends, nightly)
+        b, _ = refits.score_nights(two, before, turned, ends, nightly)
         assert np.array_equal(a[first], b[first]) and (a[~first] != b[~first]).all()
     with pytest.raises(ValueError, match="are not before"):
-        replay.score_nights(one, before, asked, ends - DAY, nightly)
+        refits.score_nights(one, before, asked, ends - DAY, nightly)
 
 
 @pytest.mark.parametrize("history", ["row", "night"])
@@ -110,9 +111,9 @@ def test_not_even_histories_know_more(tmp_path, history):
         rows = read_rows(settings, dt.date(2026, 2, 10))
         dates, ends = nights(settings, rows.cutoff, rows.test.event_ts.max().item())
         before = rows.train + rows.valid
-        method = replay.RefittedEncoder(rows.catalogue, settings)
+        method = refits.RefittedEncoder(rows.catalogue, settings)
         parts = before, rows.test, ends, due_refits(dates, "night"), history
-        margins.append(replay.score_nights(method, *parts)[0])
+        margins.append(refits.score_nights(method, *parts)[0])
         keys = np.lexsort((rows.test.candidate, rows.test.event_ts))
         margins[-1], at = margins[-1][keys], rows.test.event_ts[keys]
     # a night's own labels are in the histories of the papers' protocol, and in no others
@@ -128,9 +129,9 @@ def test_a_warm_start_ends_where_a_fit_from_scratch_does_and_sooner(sample):
     dates, ends = nights(settings, rows.cutoff, asked.event_ts.max().item())
     found, iterations = [], []
     for warm in (True, False):
-        method = replay.RefittedEncoder(rows.catalogue, settings, warm)
+        method = refits.RefittedEncoder(rows.catalogue, settings, warm)
         parts = (rows.train + rows.valid), asked, ends, due_refits(dates, "night")
-        found.append(replay.score_nights(method, *parts)[0])
+        found.append(refits.score_nights(method, *parts)[0])
         iterations.append(int(method.last[0].arrays["iterations"][0]))
     assert len(dates) == 3 and iterations[0] < iterations[1] / 2
     assert np.corrcoef(*found)[0, 1] > 0.999 and np.abs(found[0] - found[1]).max() < 0.1
@@ -143,7 +144,7 @@ def test_a_running_offset_is_one_newton_step_on_what_came_before(seed, rows, pen
     rng = np.random.default_rng(seed)
     user, minute = rng.integers(0, 3, rows), rng.integers(0, 12, rows)
     label, margin = rng.integers(0, 2, rows), rng.normal(size=rows)
-    found = replay.running_offset(user, BEGIN + minute * DAY, label, margin, penalty)
+    found = refits.running_offset(user, BEGIN + minute * DAY, label, margin, penalty)
     p = 1 / (1 + np.exp(-margin))
     for k in range(rows):
         past = (user == user[k]) & (minute < minute[k])
@@ -221,7 +222,7 @@ def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeyp
     def never(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(replay, "score_nights", never)
+    monkeypatch.setattr(refits, "score_nights", never)
     assert command(place) == 0
     assert json.loads(file.read_text()) == first
     (place / "trial.toml").write_text(PLAN.replace("offset_penalty = 2.0", "offset_penalty = 3.0"))
@@ -236,8 +237,8 @@ def test_choosing_goes_through_the_nights_of_the_validation_rows(place, capsys, 
         seen.append(max(before.event_ts.max(), asked.event_ts.max()))
         return whole(method, before, asked, *rest)
 
-    whole = replay.score_nights
-    monkeypatch.setattr(replay, "score_nights", watched)
+    whole = refits.score_nights
+    monkeypatch.setattr(refits, "score_nights", watched)
     assert command(place, "--choose", "--quick") == 0
     assert not (place / "results").exists() and "valid rows" in capsys.readouterr().out
     assert seen and max(seen) < np.datetime64("2026-02-10")
@@ -245,7 +246,7 @@ def test_choosing_goes_through_the_nights_of_the_validation_rows(place, capsys, 
 
 def test_a_model_keeps_what_it_learned_while_its_encoder_is_refitted(place):
     settings = load(config=place / "work/toy/ccf.toml")
-    lab = replay.RefitRunner(settings, place / "kept", dt.date(2026, 2, 10))
+    lab = refits.RefitRunner(settings, place / "kept", dt.date(2026, 2, 10))
     lab.schedule = Schedule(every="week")
     said = lab.get_result("model", "CCF-LLM", settings)
     states = list((place / "kept").glob("*.state"))
@@ -281,7 +282,7 @@ def test_histories_as_of_the_night_hold_only_what_was_liked_before_it(shared, tm
         of_night, _ = rows.test.keep(
             (rows.test.event_ts >= ends[n]) & (rows.test.event_ts < ends[n + 1])
         )
-        batch = replay.as_of_night(of_night)
+        batch = refits.as_of_night(of_night)
         assert np.array_equal(batch.candidate, of_night.candidate)
         group = np.repeat(np.arange(len(batch)), np.diff(batch.history_offsets))
         for u, i in zip(batch.user_id.to_numpy()[group], batch.history, strict=True):

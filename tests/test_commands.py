@@ -18,13 +18,13 @@ from pydantic import BaseModel
 from ccf_batch import __main__ as program
 from ccf_batch import __version__
 from ccf_batch.backtest import BacktestCommand
+from ccf_batch.base.settings_file import load, merge_trees
 from ccf_batch.evaluate import EvaluateCommand
 from ccf_batch.experiment import ExperimentCommand
 from ccf_batch.ingest import IngestCommand
 from ccf_batch.runs import RunsCommand
 from ccf_batch.score import ScoreCommand
 from ccf_batch.settings import Flags, Settings, SettingsError
-from ccf_batch.settings_file import load, merge_trees
 from ccf_batch.train import TrainCommand
 
 CLASSES = {
@@ -149,7 +149,7 @@ def test_help_loads_no_model(name):
 
 def test_listing_the_commands_imports_none():
     there = loaded("from ccf_batch import __main__ as m; m.main(['--help'])")
-    assert "ccf_batch.errors" in there
+    assert "ccf_batch.base.errors" in there
     assert not there & ({f"ccf_batch.{name}" for name in CLASSES} | HEAVY | {"numpy", "pydantic"})
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch import evaluate
-from ccf_batch.console import main
+from ccf_batch.base.console import main
 
 FIRST = dt.datetime(2026, 1, 1)
 UNTIL = dt.date(2026, 2, 15)  # the bundle's: 45 of 60 days
@@ -74,12 +74,12 @@ def add_bundle(settings, date, seed=0):
     "A bundle of what was known at a date, whose language model has a say but has learned nothing."
     import torch
 
-    from ccf_batch import bundle
-    from ccf_batch.assemble import Assembly
-    from ccf_batch.database import connect
-    from ccf_batch.lm import nano
-    from ccf_batch.mf import MF
-    from ccf_batch.model import untrained
+    from ccf_batch.cf.mf import MF
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.data.database import connect
+    from ccf_batch.lm.causal_lm import nano
+    from ccf_batch.model import bundle
+    from ccf_batch.model.ccf import untrained
 
     then = Assembly(connect(), settings, date)
     catalogue, train = then.catalogue(), then.examples("train")
@@ -97,7 +97,7 @@ def add_bundle(settings, date, seed=0):
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "strings"])
 def workspace(request, tmp_path_factory):
     "A lake and a bundle of its first 45 days."
-    from ccf_batch.settings_file import load
+    from ccf_batch.base.settings_file import load
 
     folder = tmp_path_factory.mktemp("workspace")
     write_lake(folder / "lake", request.param)
@@ -244,7 +244,7 @@ def test_anyones_scores_stand_in_the_same_table(workspace, tmp_path, capsys, for
 def test_several_bundles_are_measured_on_rows_that_none_has_seen(workspace, tmp_path, capsys):
     import shutil
 
-    from ccf_batch.settings_file import load
+    from ccf_batch.base.settings_file import load
 
     shutil.copytree(workspace, tmp_path / "w", ignore=shutil.ignore_patterns("evaluations"))
     folder = tmp_path / "w"

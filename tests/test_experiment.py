@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import experiment, lab, slices
-from ccf_batch.errors import InputError
+from ccf_batch import experiment
+from ccf_batch.base.errors import InputError
+from ccf_batch.base.settings_file import load
 from ccf_batch.metrics import resample
-from ccf_batch.plan import read_plan
-from ccf_batch.results import compare_methods
+from ccf_batch.research import methods, slices
+from ccf_batch.research.plan import read_plan
+from ccf_batch.research.results import compare_methods
 from ccf_batch.settings import SettingsError
-from ccf_batch.settings_file import load
 
 PLAN = """
 title = "Trial"
@@ -91,7 +92,7 @@ def test_a_plan_becomes_a_table_and_is_not_computed_twice(place, capsys, monkeyp
         raise AssertionError("computed again")
 
     for kind in ("_baseline", "_encoder_alone", "_probe", "_model", "encoder"):
-        monkeypatch.setattr(lab.MethodRunner, kind, never)
+        monkeypatch.setattr(methods.MethodRunner, kind, never)
     assert command(place) == 0
     assert json.loads(file.read_text()) == first
     (place / "trial.toml").write_text(PLAN.replace('mix = "add"', 'mix = "concat"'))
@@ -129,7 +130,7 @@ def test_mistakes_in_a_plan(place, capsys, old, new, said):
 
 def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeypatch):
     settings = load(config=sample / "ccf.toml")
-    room = lab.MethodRunner(settings, tmp_path, dt.date(2025, 6, 1))
+    room = methods.MethodRunner(settings, tmp_path, dt.date(2025, 6, 1))
     key = room.key("model", "a", settings)
     assert key == room.key("model", "b", settings)  # a name says nothing of a model,
     assert room.key("baseline", "a", settings) != room.key("baseline", "b", settings)
@@ -138,7 +139,7 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
     for group, change in {"fusion": {"mix": "add"}, "train": {"seed": 1}}.items():
         part = getattr(settings, group).model_copy(update=change)
         assert key != room.key("model", "a", settings.model_copy(update={group: part}))
-    assert key != lab.MethodRunner(settings, tmp_path, dt.date(2025, 6, 2)).key(
+    assert key != methods.MethodRunner(settings, tmp_path, dt.date(2025, 6, 2)).key(
         "model", "a", settings
     )
     bases = []
@@ -149,7 +150,7 @@ def test_the_key_of_a_method_is_all_that_it_depends_on(sample, tmp_path, monkeyp
         model = settings.model.model_copy(update={"base": str(base)})
         bases.append(room.key("model", "a", settings.model_copy(update={"model": model})))
     assert key != bases[0] == bases[1] != bases[2]  # a base is what is in its file
-    monkeypatch.setattr(lab, "code_of", lambda *_: "other code")
+    monkeypatch.setattr(methods, "code_of", lambda *_: "other code")
     assert key != room.key("model", "a", settings)
 
 
@@ -186,7 +187,7 @@ def test_slices_never_part_equal_values(values, parts):
 def test_an_empty_side_of_the_cut_is_an_error(sample, tmp_path):
     settings = load(config=sample / "ccf.toml")
     with pytest.raises(InputError, match="test rows must begin"):
-        lab.read_rows(settings, dt.date(2025, 7, 2))
+        methods.read_rows(settings, dt.date(2025, 7, 2))
 
 
 def test_differences_are_of_means_where_there_are_several_seeds():

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from test_publish import DAY, content, fingerprint, go
 
-from ccf_batch import admission, console, ingest, publish, runs, score
-from ccf_batch.errors import InputError
-from ccf_batch.fingerprint import run_id_of
-from ccf_batch.ranked import damage, read_manifest
+from ccf_batch import ingest, runs, score
+from ccf_batch.base import console
+from ccf_batch.base.errors import InputError
+from ccf_batch.base.fingerprint import run_id_of
+from ccf_batch.base.settings_file import load
+from ccf_batch.data.ranked import damage, read_manifest
+from ccf_batch.night import preflight, publish
 from ccf_batch.settings import Settings, SettingsError
-from ccf_batch.settings_file import load
 
 # --- settings ------------------------------------------------------------------------------------
 
@@ -393,14 +395,14 @@ def test_any_json_in_the_place_of_what_a_run_left(nights, clean, tmp_path_factor
     for bundle in ("b3", "b4"):
         with_it = fingerprint(bundle=bundle)
         try:
-            admission.already_published(ws / "ranked", DAY, with_it)
+            preflight.already_published(ws / "ranked", DAY, with_it)
         except InputError as e:
             assert str(DAY) in str(e)
         go(ws / "ranked", with_it)
         if bundle == "b3":
             assert content(ws / "ranked") == clean
     manifest = read_manifest(ws / "ranked", DAY)
-    assert admission.already_published(ws / "ranked", DAY, with_it) == manifest
+    assert preflight.already_published(ws / "ranked", DAY, with_it) == manifest
     assert damage(ws / f"ranked/date={DAY}", manifest) == []
     publish.tidy(ws / "ranked")
 
@@ -422,13 +424,13 @@ def test_a_run_id_is_no_path(nights, tmp_path):
     age(ws, 400)
     watched = {p for p in tmp_path.rglob("*") if ws not in [p, *p.parents]}
     made = []
-    from ccf_batch import disk
+    from ccf_batch.base import atomic
 
-    real, disk.watcher = disk.watcher, lambda what, paths: made.extend(paths)
+    real, atomic.watcher = atomic.watcher, lambda what, paths: made.extend(paths)
     try:
         assert command(ws, "prune", "--older-than", "52w") == 0
     finally:
-        disk.watcher = real
+        atomic.watcher = real
     assert {p for p in tmp_path.rglob("*") if ws not in [p, *p.parents]} == watched
     assert made and all(ws.resolve() in p.resolve().parents for p in made)
     assert not list(ws.glob("trials/date=*"))

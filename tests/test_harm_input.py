@@ -19,7 +19,8 @@ from harm import LONG, NASTY, TEXT, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import console, ingest
+from ccf_batch import ingest
+from ccf_batch.base import console
 
 # --- ingest ------------------------------------------------------------------------------------------
 

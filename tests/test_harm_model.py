@@ -15,12 +15,13 @@ from harm import LONG, TEXT, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import bundle, disk
-from ccf_batch.errors import InputError
-from ccf_batch.lm import load as load_lm
-from ccf_batch.lm import with_lora
-from ccf_batch.scorer import Scorer
-from ccf_batch.settings_file import load as load_settings
+from ccf_batch.base import atomic
+from ccf_batch.base.errors import InputError
+from ccf_batch.base.settings_file import load as load_settings
+from ccf_batch.lm.causal_lm import load as load_lm
+from ccf_batch.lm.causal_lm import with_lora
+from ccf_batch.model import bundle
+from ccf_batch.model.scorer import Scorer
 
 CONFIG = """
 attributes.categorical = ["genres"]
@@ -67,7 +68,7 @@ def names_of(path):
 def sealed(path, **changed):
     "Give a bundle the hashes and the id of its content, as its maker could."
     about = json.loads((path / "bundle.json").read_bytes()) | changed
-    about["files"] = {n: disk.sha256(path / n) for n in names_of(path) if n != "bundle.json"}
+    about["files"] = {n: atomic.sha256(path / n) for n in names_of(path) if n != "bundle.json"}
     about["id"] = bundle.bundle_id(about)
     (path / "bundle.json").write_text(json.dumps(about))
 

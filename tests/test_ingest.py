@@ -21,9 +21,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from properties import examples
 
-from ccf_batch import console, ingest, tables
-from ccf_batch.errors import InputError
-from ccf_batch.settings_file import load
+from ccf_batch import ingest
+from ccf_batch.base import console
+from ccf_batch.base.errors import InputError
+from ccf_batch.base.settings_file import load
+from ccf_batch.data import lake
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MAPPED = """
@@ -107,7 +109,7 @@ def test_movielens_1m(work):
     settings = load(config=work / "ccf.toml")
     assert (settings.domain.noun, settings.domain.liked_above) == ("movies", 3)
     assert settings.attributes.categorical == ["genres"]
-    tables.check(settings)
+    lake.check(settings)
 
 
 def test_movielens_1m_converted_to_utf8(work):
@@ -767,7 +769,7 @@ def test_flags_go_into_the_first_settings_file(work):
 
 def test_sample_is_a_lake_that_keeps_the_contract(work):
     assert exit_code(work, "--sample") == 0
-    tables.check(load(config=work / "ccf.toml"))
+    lake.check(load(config=work / "ccf.toml"))
     assert len(rows(work, "items")) == 800 and rejects(work) == []
 
 
@@ -826,8 +828,8 @@ def test_real_data_sets(shared, work, name, events, users, items):
     found = ingest.run(settings)
     assert (found["events"], found["users"], found["items"]) == (events, users, items)
     assert all(r["kept"] for r in rejects(work))
-    tables.check(load(config=work / "ccf.toml"))
-    json.dumps(tables.list_inputs(load(config=work / "ccf.toml")))
+    lake.check(load(config=work / "ccf.toml"))
+    json.dumps(lake.list_inputs(load(config=work / "ccf.toml")))
 
 
 def test_too_little_memory_is_told_in_a_line(work, monkeypatch, capsys):

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -40,23 +39,3 @@ def test_it_is_clean(path):
     for cell in nb["cells"]:
         assert cell.get("execution_count") is None
         assert not [o for o in cell.get("outputs", []) if o["output_type"] == "error"]
-
-
-def test_the_readme_names_every_module_after_those_that_it_knows():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = text.split("Modules, each of which knows only those before it:")[1].split("\n\n")[0]
-    order = re.findall(r"`(\w+)`", named)
-    files = {p.stem: p for p in (ROOT / "ccf_batch").glob("*.py") if not p.stem.startswith("_")}
-    assert sorted(order) == sorted(files)
-    for n, name in enumerate(order):
-        tree = ast.parse(files[name].read_text(encoding="utf-8"))
-        known = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                known |= {node.module} if node.module else {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module == "ccf_batch":
-                known |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module.startswith("ccf_batch."):
-                known.add(node.module.split(".")[1])
-        later = (known & files.keys()) - set(order[: n + 1])
-        assert not later, (name, later)

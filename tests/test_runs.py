@@ -8,9 +8,11 @@ import time
 import pytest
 from test_publish import DAY, MACHINE, content, fingerprint, go
 
-from ccf_batch import console, publish, runs
-from ccf_batch.fingerprint import run_id_of
-from ccf_batch.run import Run, locked
+from ccf_batch import runs
+from ccf_batch.base import console
+from ccf_batch.base.fingerprint import run_id_of
+from ccf_batch.night import publish
+from ccf_batch.night.run import Run, locked
 
 DAYS = 86_400
 

@@ -21,12 +21,13 @@ import pytest
 import stand_in as stand_in_bundle
 import torch
 
-from ccf_batch import publish, score, scoring, summary
-from ccf_batch.batch import Batch, Catalogue
-from ccf_batch.console import progress
-from ccf_batch.errors import InputError
-from ccf_batch.ranked import date_folder, row_schema
-from ccf_batch.run import Run, fingerprint_run, locked
+from ccf_batch import score
+from ccf_batch.base.console import progress
+from ccf_batch.base.errors import InputError
+from ccf_batch.data.batch import Batch, Catalogue
+from ccf_batch.data.ranked import date_folder, row_schema
+from ccf_batch.night import publish, scoring, summary
+from ccf_batch.night.run import Run, fingerprint_run, locked
 
 DAY = dt.date(2026, 7, 1)
 ITEMS, CANDIDATES = 50, 8

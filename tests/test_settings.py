@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
+from ccf_batch.base.settings_file import load
 from ccf_batch.settings import Settings, SettingsError
-from ccf_batch.settings_file import load
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from properties import examples
 from test_assemble import Event, Item, write_lake
 
-from ccf_batch.assemble import Assembly
-from ccf_batch.database import connect
+from ccf_batch.data.assemble import Assembly
+from ccf_batch.data.database import connect
+from ccf_batch.evaluation.holdout import day_of
 from ccf_batch.settings import Settings
-from ccf_batch.unseen import day_of
 
 DAY, SECOND = dt.timedelta(days=1), dt.timedelta(seconds=1)
 ODD = [

@@ -18,16 +18,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccf_batch import bundle, lm, train, trainer
-from ccf_batch.assemble import Assembly
-from ccf_batch.console import main
-from ccf_batch.database import connect
-from ccf_batch.fit import fit_encoder, language_model
-from ccf_batch.scorer import Scorer
-from ccf_batch.settings_file import load as load_settings
+from ccf_batch import train
+from ccf_batch.base.console import main
+from ccf_batch.base.settings_file import load as load_settings
+from ccf_batch.data.assemble import Assembly
+from ccf_batch.data.database import connect
+from ccf_batch.lm import causal_lm
+from ccf_batch.model import bundle, trainer
+from ccf_batch.model.fit import fit_encoder, language_model
+from ccf_batch.model.scorer import Scorer
 
 CUT = "2026-03-03"  # the day after the tiny lake ends, about
-NANO = functools.partial(lm.nano, steps=3)  # its text is not what is tested here
+NANO = functools.partial(causal_lm.nano, steps=3)  # its text is not what is tested here
 
 
 def train_in(config, *flags):
@@ -40,7 +42,7 @@ def bundles(config):
 
 @pytest.fixture(autouse=True)
 def quick_nano(monkeypatch):
-    monkeypatch.setattr(lm, "nano", NANO)
+    monkeypatch.setattr(causal_lm, "nano", NANO)
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +153,8 @@ def answering(config):
     assembly = Assembly(connect(), settings)
     catalogue, batch = assembly.catalogue(), assembly.examples("train")
     cf, users, _ = fit_encoder(batch, catalogue, settings)
-    from ccf_batch.batch import rows_of
-    from ccf_batch.model import untrained
+    from ccf_batch.data.batch import rows_of
+    from ccf_batch.model.ccf import untrained
 
     model = untrained(
         settings, language_model(catalogue, settings), cf, catalogue, users, assembly.cutoff
@@ -264,9 +266,10 @@ def test_the_same_inputs_give_the_same_bundle(config, tmp_path):
 
 WRAPPED = """
 import functools, sys
-from ccf_batch import lm, train
-from ccf_batch.console import main
-lm.nano = functools.partial(lm.nano, steps=3)
+from ccf_batch import train
+from ccf_batch.base.console import main
+from ccf_batch.lm import causal_lm
+causal_lm.nano = functools.partial(causal_lm.nano, steps=3)
 raise SystemExit(main(train.TrainCommand, train.run, "train"))
 """
 
@@ -394,9 +397,9 @@ def test_where_all_are_likes_negatives_are_sampled(tmp_path, capsys):
 
 
 def test_only_one_at_a_time(config, capsys):
-    from ccf_batch import disk
+    from ccf_batch.base import atomic
 
-    with disk.lock(config.parent / "bundles" / ".lock", "a training"):
+    with atomic.lock(config.parent / "bundles" / ".lock", "a training"):
         assert train_in(config) == 2
     assert "a training is under way" in capsys.readouterr().err
 
@@ -493,7 +496,7 @@ def test_on_real_data_it_does_not_fall_below_its_encoder(shared, tmp_path, monke
     "The split of the papers, trained until its test rows begin, scored on these."
     from ccf_batch import evaluate, ingest
 
-    monkeypatch.setattr(lm, "nano", NANO.func)  # all of its recipe
+    monkeypatch.setattr(causal_lm, "nano", NANO.func)  # all of its recipe
     config = tmp_path / "ccf.toml"
     source = ["--source", str(shared / "ml-1m-ctr"), "--meta", str(shared / "ml-1m-meta")]
     flags = ["--config", str(config), *source]

@@ -71,7 +71,7 @@ def write_base(folder, kind="Qwen3", head_dim=16, tied=True):
     import torch
     import transformers
 
-    from ccf_batch.lm import nano_tokenizer
+    from ccf_batch.lm.causal_lm import nano_tokenizer
     from ccf_batch.settings import Settings
 
     tokenizer = nano_tokenizer([f"Film {k}" for k in range(50)], Settings())
@@ -97,10 +97,10 @@ def model_of(settings, lm=None, seed=0, head=0.3):
     "A model with a fitted encoder and a language model that has a say, but has learned nothing; its catalogue."
     import torch
 
-    from ccf_batch.batch import Catalogue, as_groups
-    from ccf_batch.cf import encoder_class
-    from ccf_batch.lm import nano
-    from ccf_batch.model import untrained
+    from ccf_batch.cf.encoder import encoder_class
+    from ccf_batch.data.batch import Catalogue, as_groups
+    from ccf_batch.lm.causal_lm import nano
+    from ccf_batch.model.ccf import untrained
 
     n = 30
     catalogue = Catalogue(
@@ -126,8 +126,8 @@ def model_of(settings, lm=None, seed=0, head=0.3):
 
 def batch_of(rng, groups, items=30, users=22, candidates=4, longest=6):
     "Random groups; users 20 and 21, and the last two items, are not in the encoder's training rows."
-    from ccf_batch.batch import Batch
-    from ccf_batch.ragged import offsets_of
+    from ccf_batch.data.batch import Batch
+    from ccf_batch.data.ragged import offsets_of
 
     seen, offered = rng.integers(0, longest, groups), rng.integers(1, candidates + 1, groups)
     return Batch(

@@ -13,7 +13,7 @@ cd "$tmp"
 export PYTHONPATH="$tmp/site"
 "$python" - "$tmp/site" "$root/sql" <<'PY'
 import pathlib, sys
-import ccf_batch.database as d
+import ccf_batch.data.database as d
 site, sql = map(pathlib.Path, sys.argv[1:])
 assert pathlib.Path(d.__file__).is_relative_to(site), d.__file__
 names = [str(p.relative_to(sql).with_suffix("")) for p in sql.rglob("*.sql")]

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccf_batch.batch import Batch, Catalogue
-from ccf_batch.ragged import offsets_of
+from ccf_batch.data.batch import Batch, Catalogue
+from ccf_batch.data.ragged import offsets_of
 from ccf_batch.settings import Attributes, Cf, Settings
 
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))

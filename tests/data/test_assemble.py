@@ -1,0 +1,690 @@
+"What is assembled, against an oracle in plain Python that does the obvious thing slowly."
+
+import datetime as dt
+import hashlib
+import shutil
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import examples
+
+from ccf_batch.base.errors import InputError
+from ccf_batch.data.assemble import NEIGHBOURS, Assembly
+from ccf_batch.data.batch import Batch
+from ccf_batch.data.database import connect
+from ccf_batch.evaluation.recall import candidate_recall
+from ccf_batch.settings import Settings
+
+DAY = dt.timedelta(days=1)
+START = dt.datetime(2026, 3, 1)
+MAP = pa.map_(pa.string(), pa.list_(pa.string()))
+
+
+@dataclass(frozen=True)
+class Event:
+    user: int | str
+    item: int | str
+    ts: dt.datetime
+    rating: float | None = None
+    ingested: dt.datetime | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    id: int | str
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+
+    def available(self, at: dt.datetime) -> bool:
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
+
+
+def write(path: Path, rows: dict, **types) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({c: pa.array(v, types.get(c)) for c, v in rows.items()}), path)
+
+
+def write_lake(root: Path, items: list[Item], events: list[Event], brought=(), date=None) -> None:
+    shutil.rmtree(root / "lake", ignore_errors=True)
+    time = pa.timestamp("us")
+    write(
+        root / "lake/items/0.parquet",
+        {
+            "item_id": [i.id for i in items],
+            "title": [f"title of {i.id}" for i in items],
+            "attributes": [None] * len(items),
+            "available_from": [i.since for i in items],
+            "available_to": [i.until for i in items],
+        },
+        attributes=MAP,
+        available_from=time,
+        available_to=time,
+    )
+    days = defaultdict(list)
+    for e in events:
+        days[e.ts.date()].append(e)
+    for day, rows in days.items():
+        columns = {
+            "user_id": [e.user for e in rows],
+            "item_id": [e.item for e in rows],
+            "event_ts": [e.ts for e in rows],
+            "rating": [e.rating for e in rows],
+            "ingested_ts": [e.ingested for e in rows],
+            "event_id": [e.event_id for e in rows],
+        }
+        # optional columns that hold nothing are absent, file by file
+        columns = {c: v for c, v in columns.items() if any(x is not None for x in v)}
+        write(
+            root / f"lake/interactions/date={day}/0.parquet",
+            columns,
+            event_ts=time,
+            ingested_ts=time,
+            rating=pa.float64(),
+        )
+    if brought:
+        columns = dict(
+            zip(("user_id", "item_id", "source"), zip(*brought, strict=True), strict=True)
+        )
+        write(root / f"lake/candidates/date={date}/0.parquet", columns)
+
+
+def settings_for(root: Path, **groups) -> Settings:
+    s = Settings.model_validate({"domain": {"liked_above": 3}, "cf": {"history": False}} | groups)
+    s._workspace = root
+    return s
+
+
+def tie(value) -> int:
+    return int.from_bytes(hashlib.md5(str(value).encode()).digest()[8:], "little")
+
+
+class Oracle:
+    "The same, one row at a time."
+
+    def __init__(self, items, events, cutoff, liked_above=3.0):
+        self.items = sorted(items, key=lambda i: i.id)
+        self.row = {i.id: r for r, i in enumerate(self.items)}
+        self.cutoff, self.liked_above = cutoff, liked_above
+        self.known = [
+            e
+            for e in events
+            if e.ts < cutoff and (e.ingested is None or e.ingested < cutoff) and e.item in self.row
+        ]
+
+    def liked(self, e) -> bool:
+        return e.rating is None or self.liked_above is None or e.rating > self.liked_above
+
+    def events(self, user) -> list[Event]:
+        "A user's events in their total order."
+        return sorted(
+            (e for e in self.known if e.user == user),
+            key=lambda e: (e.ts, e.event_id or "", tie(e.user) ^ tie(e.item)),
+        )
+
+    def last_likes(self, user, before=None, since=None) -> list[int]:
+        "Different liked item rows, each at its last like, oldest first."
+        last = {}
+        for e in self.events(user):
+            early = before is None or e.ts < before
+            if self.liked(e) and early and (since is None or e.ts >= since):
+                last.pop(self.row[e.item], None)
+                last[self.row[e.item]] = True
+        return list(last)
+
+    def seen(self, user, by=None) -> set[int]:
+        return {self.row[e.item] for e in self.events(user) if by is None or e.ts <= by}
+
+    @property
+    def users(self) -> list:
+        return sorted({e.user for e in self.known})
+
+    def popular(self, days) -> list[int]:
+        likes = Counter(
+            self.row[e.item]
+            for e in self.known
+            if self.liked(e) and e.ts >= self.cutoff - days * DAY
+        )
+        rows = [r for r in likes if self.items[r].available(self.cutoff)]
+        return sorted(rows, key=lambda r: (-likes[r], r))
+
+    def neighbours(self, days, likes) -> dict[int, dict[int, int]]:
+        "Strength of the neighbours of each item."
+        since = self.cutoff - days * DAY
+        baskets = [self.last_likes(u, since=since)[-likes:] for u in self.users]
+        both = Counter((a, b) for basket in baskets for a in basket for b in basket if a != b)
+        out = defaultdict(dict)
+        for (a, b), n in both.items():
+            if self.items[b].available(self.cutoff):
+                out[a][b] = n
+        return {
+            a: dict(sorted(near.items(), key=lambda x: (-x[1], x[0]))[:NEIGHBOURS])
+            for a, near in out.items()
+        }
+
+    def candidates(self, user, s: Settings, brought=()) -> list[tuple[int, str]]:
+        c = s.candidates
+        seen = self.seen(user) if c.exclude_seen else set()
+        mine = {}
+        for u, item, source in sorted(brought):
+            row = self.row.get(item)
+            if u == user and row is not None and row not in seen and row not in mine:
+                if self.items[row].available(self.cutoff):
+                    mine[row] = source
+        out = sorted(mine.items())
+        near, strength = self.neighbours(c.covisited_days, c.covisited_likes), Counter()
+        for r in self.last_likes(user)[-c.covisited_likes :]:
+            strength.update(near.get(r, {}))
+        ranked = sorted(strength, key=lambda r: (-strength[r], r))
+        for source, rows in (("covisited", ranked), ("popular", self.popular(c.popular_days))):
+            for r in rows:
+                if len(out) < c.per_user and r not in seen and r not in dict(out):
+                    out.append((r, source))
+        return out
+
+
+def groups_of(batch: Batch) -> list[tuple]:
+    "(user, history, candidates, sources or labels) of each group."
+    out = []
+    for g, user in enumerate(batch.user_id.to_pylist()):
+        h = slice(*batch.history_offsets[g : g + 2])
+        c = slice(*batch.candidate_offsets[g : g + 2])
+        told = batch.source[c].to_pylist() if batch.source is not None else batch.label[c].tolist()
+        out.append((user, batch.history[h].tolist(), batch.candidate[c].tolist(), told))
+    return out
+
+
+def all_groups(assembly: Assembly, users=1024) -> list[tuple]:
+    return [
+        group
+        for shard in range(assembly.shards)
+        for batch in assembly.batches(shard, users)
+        for group in groups_of(batch)
+    ]
+
+
+# few users, items and instants, so that ties, repeats and edges at the cut-off are common
+moments = st.sampled_from(
+    [START + d * DAY + h * dt.timedelta(hours=1) for d in range(4) for h in (0, 9)]
+    + [START + 2 * DAY - dt.timedelta(microseconds=1)]
+)
+ITEMS = 7
+
+
+@st.composite
+def worlds(draw, implicit=False):
+    "Items, events and a cut-off date; ids are numbers or strings, optional columns come and go."
+    strings = draw(st.booleans())
+    name = (lambda kind, n: f"{kind}{n}'\n☃") if strings else (lambda kind, n: n * 10)
+    edge = st.none() | moments
+    items = [Item(name("i", i), draw(edge), draw(edge)) for i in range(draw(st.integers(2, ITEMS)))]
+    with_ingested, with_id = draw(st.booleans()), draw(st.booleans())
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 3),
+                st.integers(0, ITEMS),  # the last ones are not in the catalogue
+                moments,
+                st.none() if implicit else st.sampled_from([1.0, 3.0, 4.0]),
+                st.none() | moments if with_ingested else st.none(),
+            ),
+            min_size=1,
+            max_size=40,
+        )
+    )
+    events = [
+        Event(name("u", u), name("i", i), ts, rating, arrived, f"e{n}" if with_id else None)
+        for n, (u, i, ts, rating, arrived) in enumerate(drawn)
+    ]
+    return items, events, (START + draw(st.integers(1, 5)) * DAY).date()
+
+
+@examples(30)
+@given(
+    world=worlds(),
+    history=st.integers(0, 3),
+    per_user=st.integers(1, 6),
+    likes=st.integers(1, 3),
+    days=st.integers(1, 3),
+    exclude_seen=st.booleans(),
+    data=st.data(),
+)
+def test_groups_are_the_oracles(
+    tmp_path_factory, world, history, per_user, likes, days, exclude_seen, data
+):
+    items, events, date = world
+    users, ids = sorted({e.user for e in events}), [i.id for i in items] + [events[0].item]
+    brought = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from(users), st.sampled_from(ids), st.sampled_from(["a", "b"])),
+            max_size=4,
+        )
+    )
+    root = tmp_path_factory.mktemp("world")
+    write_lake(root, items, events, brought, date)
+    s = settings_for(
+        root,
+        prompt={"history_length": history},
+        candidates={
+            "per_user": per_user,
+            "covisited_likes": likes,
+            "covisited_days": days,
+            "popular_days": days,
+            "exclude_seen": exclude_seen,
+        },
+        score={"shard_users": 2},
+    )
+    assembly = Assembly(connect(threads=1), s, date)
+    counts = assembly.prepare()
+    oracle = Oracle(items, events, assembly.cutoff)
+
+    expected, cold = {}, 0
+    bringing = {u for u, i, _ in brought if i in oracle.row}
+    for user in {*oracle.users, *bringing}:
+        past = oracle.last_likes(user)
+        offered = oracle.candidates(user, s, brought)
+        if (past or user in bringing) and offered:
+            cold += not past
+            expected[user] = (
+                past[len(past) - min(len(past), history) :],
+                [r for r, _ in offered],
+                [source for _, source in offered],
+            )
+    got = all_groups(assembly, users=1)
+    assert {g[0]: g[1:] for g in got} == expected
+    assert len(got) == len(expected) == counts["users"]
+    assert counts["cold_users"] == cold
+    assert counts["pairs"] == sum(len(c) for _, c, _ in expected.values())
+    assert counts["brought"] + counts["covisited"] + counts["popular"] == counts["pairs"]
+
+    catalogue = assembly.catalogue()
+    assert catalogue.item_id.to_pylist() == [i.id for i in oracle.items]
+    assert catalogue.available.tolist() == [i.available(oracle.cutoff) for i in oracle.items]
+    assert catalogue.count.tolist() == [
+        sum(e.item == i.id for e in oracle.known) for i in oracle.items
+    ]
+
+
+@examples(30)
+@given(world=worlds(), history=st.integers(0, 3), newest=st.integers(1, 30))
+def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, newest):
+    items, events, date = world
+    root = tmp_path_factory.mktemp("world")
+    write_lake(root, items, events)
+    cf = {"history": False, "max_examples": 1}  # not fewer than the language model is trained on
+    s = settings_for(
+        root, prompt={"history_length": history}, train={"max_examples": newest}, cf=cf
+    )
+    assembly = Assembly(connect(threads=1), s, date)
+    oracle = Oracle(items, events, assembly.cutoff)
+    rated = any(not oracle.liked(e) for e in oracle.known)
+    if not rated:
+        return  # implicit: the test below
+    everything = assembly.examples_after(START)
+    check_examples(everything, oracle, history)
+    labelled = Counter(
+        (e.user, oracle.row[e.item], int(oracle.liked(e)), e.ts) for e in oracle.known
+    )
+    assert Counter(rows_of(everything)) == labelled
+
+    train, left_out = assembly.examples("train"), assembly.left_out
+    valid = assembly.examples("valid")
+    rows = Counter(rows_of(train)) + Counter(rows_of(valid))
+    assert rows <= labelled and rows.total() == min(newest, labelled.total())
+    assert (left_out, assembly.left_out) == (labelled.total() - rows.total(), 0)
+    assert len(valid.candidate) >= 1
+    if len(train):
+        assert train.event_ts.max() < valid.event_ts.min()
+    for batch in (train, valid):
+        check_examples(batch, oracle, history)
+    unused = labelled - rows
+    if unused:
+        assert max(ts for *_, ts in unused) <= min(ts for *_, ts in rows)
+
+
+def rows_of(batch: Batch) -> list[tuple]:
+    users = np.array(batch.user_id.to_pylist(), dtype=object)[batch.group_of]
+    return list(
+        zip(
+            users,
+            batch.candidate.tolist(),
+            batch.label.tolist(),
+            batch.event_ts.tolist(),
+            strict=True,
+        )
+    )
+
+
+def check_examples(batch: Batch, oracle: Oracle, length: int) -> None:
+    "Histories are strictly before each row, groups are maximal runs by user and time."
+    previous = None
+    for g, (user, past, *_) in enumerate(groups_of(batch)):
+        times = batch.event_ts[slice(*batch.candidate_offsets[g : g + 2])].tolist()
+        assert times and times == sorted(times) and times[-1] < oracle.cutoff
+        for ts in times:
+            likes = oracle.last_likes(user, before=ts)
+            assert past == likes[len(likes) - min(len(likes), length) :]
+        if previous is not None:
+            assert previous[0] < user or (
+                previous[0] == user and previous[1] != past and previous[2] <= times[0]
+            )
+        previous = (user, past, times[-1])
+
+
+@examples(30)
+@given(world=worlds(implicit=True), negatives=st.integers(1, 4), seed=st.integers(0, 3))
+def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negatives, seed):
+    items, events, date = world
+    root = tmp_path_factory.mktemp("world")
+    write_lake(root, items, events)
+    s = settings_for(root, train={"negatives": negatives, "seed": seed})
+    assembly = Assembly(connect(threads=1), s, date)
+    oracle = Oracle(items, events, assembly.cutoff)
+    batch = assembly.examples_after(START)
+    if not oracle.known:
+        assert len(batch) == 0
+        return
+    check_examples(batch, oracle, s.prompt.history_length)
+    rows = rows_of(batch)
+    likes = Counter((u, r, ts) for u, r, y, ts in rows if y == 1)
+    assert likes == Counter((e.user, oracle.row[e.item], e.ts) for e in oracle.known)
+    counted = Counter(e.item for e in oracle.known)
+    sampled = Counter((u, ts) for u, _, y, ts in rows if y == 0)
+    for user, r, label, ts in rows:
+        if label == 0:
+            assert oracle.items[r].available(ts)
+            assert r not in oracle.seen(user, by=ts)
+            assert counted[oracle.items[r].id] > 0
+    for (user, ts), n in sampled.items():
+        assert n <= negatives * sum(1 for u, _, t in set(likes) if (u, t) == (user, ts))
+    # the same seed, the same rows, whatever the threads
+    again = Assembly(connect(threads=2), s, date).examples_after(START)
+    assert sorted(rows_of(again)) == sorted(rows)
+
+
+def test_ties_of_the_popular_list_go_to_the_smaller_item_id(tmp_path):
+    likes = {40: 1, 30: 2, 20: 1, 10: 2, 0: 1}
+    events = [Event(u, item, START, 5.0) for item, n in likes.items() for u in range(n)]
+    write_lake(tmp_path, [Item(item) for item in likes], events)
+    assembly = Assembly(connect(), settings_for(tmp_path), (START + DAY).date())
+    assembly.prepare()
+    rows = assembly.con.execute("SELECT item_row FROM assembly.popular ORDER BY place").fetchall()
+    assert rows == [(1,), (3,), (0,), (2,), (4,)]
+
+
+def test_negatives_follow_popularity_and_seed(tmp_path):
+    "Enough draws: four different ones each, in proportion to popularity^0.75."
+    items = [Item(i) for i in range(30)]
+    events = [
+        Event(1000 + u, i, START + dt.timedelta(minutes=i))
+        for i in range(30)
+        for u in range(1 + 10 * i)
+    ]
+    events += [Event(u, 29, START + DAY) for u in range(800)]
+    write_lake(tmp_path, items, events)
+    s = settings_for(tmp_path, train={"negatives": 4})
+    batch = Assembly(connect(), s, (START + 2 * DAY).date()).examples_after(START + DAY)
+    assert len(batch.candidate) == 800 * 5 and batch.label.sum() == 800
+    drawn = Counter(batch.candidate[batch.label == 0].tolist())
+    assert 29 not in drawn  # every user has just taken it
+    weights = np.array([(1 + 10 * i) ** 0.75 for i in range(29)])
+    heavy = sum(drawn[i] for i in range(15, 29)) / 3200
+    # without replacement, so a little flatter than the weights
+    assert abs(heavy - weights[15:].sum() / weights.sum()) < 0.06
+    # one draw each is in proportion: no other power explains them as well
+    one = settings_for(tmp_path, train={"negatives": 1})
+    batch = Assembly(connect(), one, (START + 2 * DAY).date()).examples_after(START + DAY)
+    item = batch.candidate[batch.label == 0]
+    assert len(item) == 800
+    likelihood = {}
+    for power in (0.5, 0.65, 0.75, 0.85, 1.0):
+        weights = np.array([(1 + 10 * i) ** power for i in range(29)])
+        likelihood[power] = np.log(weights / weights.sum())[item].sum()
+    assert max(likelihood, key=likelihood.get) == 0.75
+    other = settings_for(tmp_path, train={"negatives": 4, "seed": 1})
+    changed = Assembly(connect(), other, (START + 2 * DAY).date()).examples_after(START + DAY)
+    assert changed.candidate.tolist() != batch.candidate.tolist()
+
+
+@examples(30)
+@given(world=worlds(), late=worlds())
+def test_an_old_date_looks_the_same_after_new_rows_arrived(tmp_path_factory, world, late):
+    "Rows that come in at or after the cut-off change nothing, whenever they happened."
+    items, events, date = world
+    root = tmp_path_factory.mktemp("world")
+    s = settings_for(root, prompt={"history_length": 3})
+    cutoff = s.cutoff(date)
+    events = [
+        Event(e.user, e.item, e.ts, e.rating, min(e.ingested or e.ts, cutoff - DAY)) for e in events
+    ]
+    names = sorted({e.user for e in events}, key=str)
+    ids = [i.id for i in items]
+    write_lake(root, items, events)
+
+    def night():
+        assembly = Assembly(connect(threads=1), s, date)
+        assembly.prepare()
+        return all_groups(assembly), rows_of(assembly.examples_after(START))
+
+    before = night()
+    new = [
+        Event(names[n % len(names)], ids[n % len(ids)], e.ts, e.rating, max(cutoff, e.ts))
+        for n, e in enumerate(late[1])
+    ]
+    write_lake(root, items, events + new)
+    assert night() == before
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_basket_has_one_order(tmp_path, with_id):
+    "Ties go by `event_id`, else by a hash; how rows lie in the file does not matter."
+    items = [Item(f"i{i}") for i in range(12)]
+    basket = [
+        Event(user, item.id, START, 5.0, None, f"e{(7 * n) % 12:02}" if with_id else None)
+        for n, item in enumerate(items)
+        for user in ("u", "v")
+    ]
+    oracle = Oracle(items, basket, START + DAY)
+    orders = [oracle.last_likes(user)[-5:] for user in ("u", "v")]
+    assert (orders[0] == orders[1]) == with_id  # a hash of the row, not of the item alone
+    for rows in (basket, basket[::-1], sorted(basket, key=lambda e: tie(e.item))):
+        write_lake(tmp_path, items, rows)
+        s = settings_for(tmp_path, prompt={"history_length": 5}, candidates={"exclude_seen": False})
+        assembly = Assembly(connect(), s)
+        assembly.prepare()
+        assert [history for _, history, *_ in all_groups(assembly)] == orders
+        later = assembly.examples_after(START)
+        assert len(later.history) == 0  # nothing of a basket is before the rest of it
+
+
+def test_dates_begin_in_the_configured_zone(tmp_path):
+    last = dt.datetime(2026, 7, 1, 22, 30)  # half past midnight of the second in Paris
+    write_lake(tmp_path, [Item(1), Item(2)], [Event(1, 1, last, 5.0), Event(2, 2, last - DAY, 5.0)])
+    paris = settings_for(tmp_path, domain={"zone": "Europe/Paris", "liked_above": 3})
+    assembly = Assembly(connect(), paris)
+    assert assembly.date == dt.date(2026, 7, 3)
+    assert Assembly(connect(), settings_for(tmp_path)).date == dt.date(2026, 7, 2)
+    # the database session's own zone has no say
+    con = connect()
+    con.execute("SET TimeZone = 'Pacific/Auckland'") if icu(con) else None
+    night = Assembly(con, paris, dt.date(2026, 7, 2))
+    assert night.cutoff == dt.datetime(2026, 7, 1, 22)
+    assert night.catalogue().count.tolist() == [0, 1]
+
+
+def icu(con) -> bool:
+    "Zones need DuckDB's icu extension, which is built into the wheels."
+    return con.execute(
+        "SELECT loaded FROM duckdb_extensions() WHERE extension_name = 'icu'"
+    ).fetchone() == (True,)
+
+
+def test_who_is_left_out_is_counted(tmp_path):
+    items = [Item(i) for i in range(5)]
+    events = [Event(1, 0, START, 5.0), Event(2, 1, START + 9 * DAY, 5.0), Event(3, 2, START, 1.0)]
+    events += [Event(9, i, START + 9 * DAY, 5.0) for i in range(5)]
+    date = (START + 10 * DAY).date()
+    brought = [(4, 0, "a"), (1, 7, "a"), (1, 0, "a"), (1, 4, "a")]
+    write_lake(tmp_path, items, events, brought, date)
+    assembly = Assembly(connect(), settings_for(tmp_path), date)
+    counts = assembly.prepare()
+    assert counts["users"] == 3 and counts["no_like"] == 1  # 3 disliked, nothing was brought
+    assert counts["no_candidate"] == 1  # 9 has seen everything
+    assert counts["cold_users"] == 1  # 4, who was brought a candidate
+    assert (counts["brought_unknown_item"], counts["brought_seen"]) == (1, 1)
+    (first, *_) = all_groups(assembly)
+    assert first[2][0] == 4 and first[3][0] == "a"
+
+    active = settings_for(tmp_path, users={"active_days": 5})
+    counts = Assembly(connect(), active, date).prepare()
+    assert counts["inactive"] == 2 and counts["users"] == 1
+    counts = assembly.prepare(limit_users=1)
+    assert counts["limit"] == 3 and counts["users"] <= 1
+
+
+def test_shards_partition_the_users(tmp_path):
+    events = [Event(u, u % 5, START, 5.0) for u in range(200)]
+    write_lake(tmp_path, [Item(i) for i in range(5)], events)
+    s = settings_for(tmp_path, score={"shard_users": 30})
+    assembly = Assembly(connect(), s)
+    assembly.prepare()
+    assert assembly.shards == 7
+    users = []
+    for shard in range(assembly.shards):
+        mine = [u for b in assembly.batches(shard, 8) for u in b.user_id.to_pylist()]
+        assert mine == sorted(mine) and all(tie(u) % 7 == shard for u in mine)
+        users += mine
+    assert sorted(users) == list(range(200))
+
+
+def test_brought_examples_keep_their_histories(tmp_path):
+    write_lake(tmp_path, [Item(i) for i in range(1, 6)], [Event(1, 1, START, 5.0)])
+    for split, item, label, hour in (("train", 2, 1, 1), ("valid", 3, 0, 2), ("test", 4, 1, 3)):
+        write(
+            tmp_path / f"lake/examples/split={split}/0.parquet",
+            {
+                "user_id": [1, 7],
+                "item_id": [item, 99],
+                "label": pa.array([label, 1], pa.int8()),
+                "event_ts": [START + dt.timedelta(hours=hour)] * 2,
+                "history": [[0, 5, 1, 4], []],  # 0 is padding
+                "not_cold": pa.array([1, 0], pa.int8()),
+            },
+        )
+    s = settings_for(tmp_path, prompt={"history_length": 2})
+    assembly = Assembly(connect(), s)
+    assert groups_of(assembly.examples("train")) == [(1, [0, 3], [1], [1])]
+    assert assembly.left_out == 1  # an item that the catalogue lacks
+    assert assembly.examples("valid").not_cold.tolist() == [1]
+    assert groups_of(assembly.examples_after(START)) == [(1, [0, 3], [3], [1])]
+    assert len(assembly.examples_after(START + 4 * dt.timedelta(hours=1))) == 0
+    earlier = Assembly(connect(), s, START.date())
+    assert len(earlier.examples("train")) == 0  # the cut-off holds for them too
+    shutil.rmtree(tmp_path / "lake/examples/split=valid")
+    with pytest.raises(InputError, match="split=valid"):
+        assembly.examples("valid")
+
+
+def test_brought_examples_without_histories_get_them_from_interactions(tmp_path):
+    write_lake(tmp_path, [Item(i) for i in "abc"], [Event("u", i, START, 5.0) for i in "ab"])
+    write(
+        tmp_path / "lake/examples/split=train/0.parquet",
+        {
+            "user_id": ["u", "new"],
+            "item_id": ["c", "a"],
+            "label": pa.array([1, 0], pa.int8()),
+            "event_ts": [START + dt.timedelta(hours=1)] * 2,
+        },
+    )
+    assembly = Assembly(connect(), settings_for(tmp_path))
+    oracle = Oracle(
+        [Item(i) for i in "abc"], [Event("u", i, START, 5.0) for i in "ab"], START + DAY
+    )
+    assert groups_of(assembly.examples("train")) == [
+        ("new", [], [0], [0]),
+        ("u", oracle.last_likes("u"), [2], [1]),
+    ]
+
+
+def test_a_lake_with_glob_characters_in_its_path(tmp_path):
+    root = tmp_path / "[a] b*?"
+    write_lake(root, [Item(1), Item(2)], [Event(1, 1, START, 5.0), Event(2, 2, START, 5.0)])
+    assert Assembly(connect(), settings_for(root)).prepare()["users"] == 2
+
+
+def test_mistakes_in_the_tables(tmp_path):
+    s = settings_for(tmp_path)
+    with pytest.raises(InputError, match=r"interactions.*ccf_batch\.ingest"):
+        Assembly(connect(), s)
+    write_lake(tmp_path, [Item(1), Item(1)], [Event(1, 1, START, 5.0)])
+    with pytest.raises(InputError, match="item_id 1 "):
+        Assembly(connect(), s)
+
+
+def test_recall_counts_each_coming_like_once(tmp_path):
+    items = [Item(i) for i in range(4)] + [Item(4, since=START + 9 * DAY)]
+    events = [Event(u, i, START, 5.0) for u, i in [(1, 0), (1, 1), (2, 0), (3, 2)]]
+    events += [Event(3, 3, START, 1.0)]
+    after = START + DAY
+    events += [
+        Event(2, 1, after, 5.0),  # co-visited with item 0, by user 1
+        Event(2, 1, after + DAY, 5.0),  # the same again counts once
+        Event(3, 0, after, 5.0),  # popular
+        Event(3, 3, after, 5.0),  # seen before
+        Event(2, 3, after, 5.0),  # nobody had liked it
+        Event(2, 4, after, 5.0),  # not available yet
+        Event(8, 0, after, 5.0),  # a new user
+        Event(1, 2, after, 1.0),  # no like
+        Event(1, 2, after + 7 * DAY, 5.0),  # too late
+    ]
+    write_lake(tmp_path, items, events)
+    rows = candidate_recall(connect(), settings_for(tmp_path), after.date(), days=7)
+    likes = {row["source"]: row["likes"] for row in rows}
+    assert likes == {
+        "brought": 0,
+        "covisited": 1,
+        "popular": 1,
+        "any": 2,
+        "missed: seen before": 1,
+        "missed: not a candidate": 1,
+        "missed: item not available": 1,
+        "missed: user not scored": 1,
+    }
+    assert {row["source"]: row["recall"] for row in rows}["any"] == pytest.approx(2 / 6)
+
+
+@pytest.mark.shared
+def test_histories_of_ml_1m_ctr_are_kept(shared, tmp_path):
+    "Through ingest, each example has the last items of the papers' own history."
+    from ccf_batch import ingest
+    from ccf_batch.base.settings_file import load
+
+    config = tmp_path / "ccf.toml"
+    flags = ["--source", str(shared / "ml-1m-ctr")]
+    ingest.run(load(ingest.IngestCommand, config, flags, missing_ok=True))
+    s = load(Settings, config)
+    assembly = Assembly(connect(), s)
+    item_id = assembly.catalogue().item_id.to_numpy()
+    batch = assembly.examples("valid")
+    got = Counter(
+        (u, int(item_id[r]), y, tuple(item_id[past].tolist()))
+        for (u, past, rows, labels) in groups_of(batch)
+        for r, y in zip(rows, labels, strict=True)
+    )
+    table = pq.read_table(shared / "ml-1m-ctr/valid.parquet").to_pylist()
+    assert got == Counter(
+        (
+            r["user_id"],
+            r["item_id"],
+            r["label"],
+            tuple(i for i in r["history"] if i)[-s.history_length :],
+        )
+        for r in table
+    )
