@@ -123,12 +123,13 @@ def loaded(code):
     return set(done.stdout.splitlines()[-1].split())
 
 
+BASE = Path(__file__).resolve().parents[1] / "ccf_batch" / "base"
 HEAVY = {"torch", "transformers", "scipy", "sklearn", "vllm", "peft"}
 
 
 @pytest.mark.parametrize(
     "module",
-    ["settings", "settings_file", "errors", "console", "stages", "disk", "records", "page"],
+    ["settings", *(f"base.{f.stem}" for f in sorted(BASE.glob("[!_]*.py")))],
 )
 def test_what_any_program_needs_loads_no_numbers(module):
     there = loaded(f"import ccf_batch.{module}")

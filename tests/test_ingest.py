@@ -755,7 +755,7 @@ def test_candidates_that_somebody_brought_stay(work):
 
 def test_one_ingest_at_a_time(work):
     put(work, events_csv=EVENTS, items_csv=ITEMS)
-    with ingest.disk.lock(work / ".lake.lock", "an ingest"):
+    with ingest.atomic.lock(work / ".lake.lock", "an ingest"):
         with pytest.raises(InputError, match="an ingest is under way"):
             run(work, toml=MAPPED)
 
