@@ -12,10 +12,10 @@ __all__ = ['spans', 'offsets_of']
 
 # %% ../../nbs/api/data/05_ragged.ipynb #c5707820
 def spans(
-    starts: np.ndarray,  # int64 [R] where each row begins in a flat array
-    lengths: np.ndarray,  # int64 [R] how long it is
+    starts: np.ndarray,  # int64 [R] start of each row in a flat array
+    lengths: np.ndarray,  # int64 [R] length of each row
 ) -> np.ndarray:  # int64 [sum of lengths] positions in the flat array
-    "Positions of the given rows, one row behind the other."
+    "Compute the positions of rows in a flat array, one row after the other."
     lengths = np.asarray(lengths, np.int64)
     ends = np.cumsum(lengths)
     shift = np.asarray(starts, np.int64) - (ends - lengths)
@@ -25,5 +25,5 @@ def spans(
 def offsets_of(
     lengths: np.ndarray | list[int],  # [R]
 ) -> np.ndarray:  # int64 [R + 1]
-    "Offsets of rows of these lengths."
+    "Compute the offsets of rows of these lengths."
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

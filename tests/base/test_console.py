@@ -94,7 +94,7 @@ def test_help_teaches(capsys):
     out = help_of(Command, "--help", capsys)
     assert out.startswith("Do a thing.")
     assert "--what" in out and "Which thing." in out
-    assert "[prompt]" in out and "How a user and a candidate are put into words" in out
+    assert "[prompt]" in out and "How a user and a candidate are written as words" in out
     assert "--config" in out and "--help-all" in out and "2 bad input" in out
     assert "--prompt.history-length" not in out
     out = help_of(Command, "--help-all", capsys)

@@ -1,5 +1,5 @@
--- Table `assembly.brought`: the candidates that users of the package bring for the date, once a user
--- and item; `item_row` is NULL where the catalogue lacks the item.
+-- Table `assembly.brought`: the candidates that are supplied for the date, once a user and item;
+-- `item_row` is NULL where the catalogue lacks the item.
 --   $candidates  glob of the date's Parquet files
 CREATE OR REPLACE TABLE assembly.brought AS
 WITH lines AS (

@@ -1,4 +1,4 @@
--- Table `assembly.brought`, empty: nobody brought candidates for the date.
+-- Table `assembly.brought`, empty: no candidates are supplied for the date.
 CREATE OR REPLACE TABLE assembly.brought AS
 SELECT user_id, NULL::INTEGER AS item_row, NULL::VARCHAR AS source, NULL::BOOLEAN AS available
 FROM assembly.known($interactions, NULL, NULL::TIMESTAMP)

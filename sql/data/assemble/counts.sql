@@ -1,5 +1,5 @@
--- What was prepared, as rows (what, n): groups, pairs, cold users, candidates by source, shards, and
--- who or what was left out and why.
+-- Counts of an assembly, as rows (what, n): users, pairs, cold users, candidates by source, and users
+-- and candidates left out, by reason.
 SELECT 'users' AS what, count(*) AS n FROM assembly.groups
 UNION ALL
 SELECT 'pairs', coalesce(sum(len(brought) + len(covisited) + len(popular)), 0) FROM assembly.groups

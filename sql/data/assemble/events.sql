@@ -1,7 +1,7 @@
 -- Table `assembly.events`: the known interactions in rows of users and items. `position` puts a
 -- user's events in their total order: by time, ties by `event_id`, else by a hash of the row
--- (of the user's and the item's id, which is all that tied rows of one user differ by). Rows lie by
--- user, so that whoever asks for a few users reads little.
+-- (of the user's and the item's id, which is all that tied rows of one user differ by). Rows are
+-- sorted by user, so that a query for a few users reads little.
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `interactions`
 --   $cutoff        TIMESTAMP in naive UTC

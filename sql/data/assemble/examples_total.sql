@@ -1,4 +1,4 @@
--- How many labelled rows of one split lie between two moments.
+-- One row: the number of labelled rows of one split between two moments.
 --   $examples  glob of the Parquet files of one split
 --   $since     TIMESTAMP in naive UTC, included
 --   $cutoff    TIMESTAMP in naive UTC, not included

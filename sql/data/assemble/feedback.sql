@@ -1,3 +1,3 @@
--- One row: how many interactions are known (`events`), and whether feedback is `implicit`, which is
--- that every one of them is a like: there is nothing to tell a like from but what was not chosen.
+-- One row: the number of known interactions (`events`), and whether feedback is `implicit`: every
+-- interaction is a like, so that negatives have to be sampled.
 SELECT count(*) AS events, count(*) FILTER (NOT liked) = 0 AS implicit FROM assembly.events;

@@ -1,5 +1,5 @@
 -- Table `assembly.items`: the catalogue in order of `item_id`. `item_row` counts from 0, `available`
--- is as of the cut-off, `count` is how many interactions were known then, `tie` is a hash of the id.
+-- is as of the cut-off, `count` is the number of interactions known then, `tie` is a hash of the id.
 --   $items         glob of the Parquet files
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `interactions`

@@ -1,6 +1,6 @@
--- Temporary table `labelled`: labelled rows that were brought along, with the history that they
--- bring (item rows, oldest first) or NULL where they bring none. Items that the catalogue lacks, and
--- with them the zeros that pad the histories of some data sets, are left out.
+-- Temporary table `labelled`: supplied labelled rows, with their own history (item rows, oldest first)
+-- or NULL where they have none. Items that the catalogue lacks, and with them the zeros that pad the
+-- histories of some data sets, are left out.
 --   $examples  glob of the Parquet files of one split
 --   $since     TIMESTAMP in naive UTC from which rows count
 --   $cutoff    TIMESTAMP in naive UTC before which rows count

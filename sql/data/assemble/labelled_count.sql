@@ -1,2 +1,2 @@
--- How many rows `labelled` holds.
+-- One row: the number of rows of `labelled`.
 SELECT count(*) AS n FROM labelled;

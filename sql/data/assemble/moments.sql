@@ -1,6 +1,6 @@
--- Temporary table `moments`: for each user and moment of `labelled` that brings no history, the last
--- different likes strictly before the moment, oldest first. A strict cut by time keeps out the rest
--- of a basket, which an order of rows would let in. Where no item occurs more than r times among a
+-- Temporary table `moments`: for each user and moment of `labelled` that has no history of its own, the last
+-- different likes strictly before the moment, oldest first. A strict cut by time excludes the rest of
+-- a basket, which an order of rows would include. Where no item occurs more than r times among a
 -- user's likes, any n x r of them hold at least n different items: that bounds the look back.
 --   $history_length  items of a history
 CREATE OR REPLACE TEMP TABLE moments AS

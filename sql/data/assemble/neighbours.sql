@@ -1,7 +1,7 @@
 -- Table `assembly.neighbours`: for each item the available items that the same users liked in the
--- window; `strength` is how many users did. (Divided by popularity, as a cosine is, it found 20 to
--- 37% fewer of the coming likes on MovieLens and retail data.) A user counts with his last `$likes`
--- different likes of the window: else a crawler with 5,000 makes 25 million pairs.
+-- window; `strength` is the number of these users. (Divided by popularity, as a cosine is, it found 20
+-- to 37% fewer of the later likes on MovieLens and retail data.) Of each user the last `$likes`
+-- different likes of the window count: otherwise a crawler with 5,000 makes 25 million pairs.
 --   $since       TIMESTAMP at which the window opens
 --   $likes       likes of a user that count
 --   $neighbours  neighbours kept an item

@@ -1,5 +1,5 @@
--- Table `assembly.offers`: brought candidates of the users to be scored; `left_out` says why one is
--- not offered (brought_unknown_item, brought_unavailable, brought_seen).
+-- Table `assembly.offers`: supplied candidates of the users to be scored; `left_out` is the reason why
+-- one is not offered (brought_unknown_item, brought_unavailable, brought_seen).
 --   $exclude_seen  whether what a user has interacted with is left out
 CREATE OR REPLACE TABLE assembly.offers AS
 WITH seen AS (

@@ -1,2 +1,2 @@
--- The schema that holds what is assembled; it is made anew for each cut-off.
+-- The schema of the assembled tables; their content is replaced for each cut-off.
 CREATE SCHEMA IF NOT EXISTS assembly;

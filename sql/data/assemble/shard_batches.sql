@@ -1,5 +1,5 @@
 -- The groups of one shard by `user_id`: user_id, history, candidate (all sources, in order), and how
--- many of them are co-visited and popular; brought_source names the source of those before.
+-- many of them are co-visited and popular; brought_source names the source of each supplied one before.
 --   $shard  the shard
 SELECT
     user_id, history,

@@ -1,5 +1,5 @@
--- Temporary table `covisited`: for each user of `recent`, the items most co-visited with his last
--- likes, strongest first; ties go to the smaller `item_id`.
+-- Temporary table `covisited`: for each user of `recent`, the items most co-visited with the
+-- user's last likes, strongest first; ties go to the smaller `item_id`.
 --   $likes     likes of a user to start from
 --   $per_user  items a user
 CREATE OR REPLACE TEMP TABLE covisited AS

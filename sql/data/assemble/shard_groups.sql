@@ -1,5 +1,5 @@
--- Adds the groups of one shard to `assembly.groups`: brought candidates first, all of them, then
--- co-visited and popular ones up to the number a user may have. Who has no candidate has no group.
+-- Adds the groups of one shard to `assembly.groups`: all supplied candidates first, then co-visited
+-- and popular ones up to the number a user may have. A user without a candidate has no group.
 --   $shard           the shard
 --   $history_length  items of a history
 --   $per_user        candidates a user

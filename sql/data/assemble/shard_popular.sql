@@ -1,6 +1,6 @@
 -- Temporary table `filled`: popular items for the users of one shard who have fewer candidates than
--- they may have, most popular first. A user who must skip s items finds all he needs among the
--- first (needed + s) places.
+-- they may have, most popular first. For a user who must skip s items all that are needed are among
+-- the first (needed + s) places.
 --   $shard     the shard
 --   $per_user  candidates a user
 CREATE OR REPLACE TEMP TABLE filled AS

@@ -1,5 +1,5 @@
--- Temporary table `taken`: what the candidate generators leave out for the users of one shard: items
--- that they have seen, and those that are brought for them.
+-- Temporary table `taken`: items that the candidate generators leave out for the users of one shard:
+-- those that the users have seen, and those that are supplied for them.
 --   $shard         the shard
 --   $exclude_seen  whether what a user has interacted with is left out
 CREATE OR REPLACE TEMP TABLE taken AS

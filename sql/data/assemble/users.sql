@@ -1,5 +1,5 @@
--- Table `assembly.users`: everyone with a known interaction or a brought candidate. `left_out` says
--- why somebody is not scored (no_like, inactive, limit), else he has a `shard`. Rows are numbered by
+-- Table `assembly.users`: all users with a known interaction or a supplied candidate. `left_out` is the
+-- reason why a user is not scored (no_like, inactive, limit); others have a `shard`. Rows are numbered by
 -- shard and `user_id`, so that a shard is a range of `user_row`; `tie` is a hash of the id.
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `interactions`

@@ -1,4 +1,5 @@
--- Returns (events, users, items, seen, untitled, first, last): what is written. seen: items with an event.
+-- Returns (events, users, items, seen, untitled, first, last) of the lake that is written. seen: items
+-- with an event.
 SELECT
     (SELECT count(*) FROM good_events) AS events,
     (SELECT count(DISTINCT user_id) FROM good_events) AS users,

@@ -1,4 +1,4 @@
--- Adds to `faults` what `add_events` found.
+-- Adds to `faults` the faults of `events`.
 INSERT INTO faults
 SELECT file_id, ccf_row, fault.field, fault.value, fault.reason, false AS kept
 FROM events

@@ -1,4 +1,4 @@
--- Creates the view `good_entities`: the items and users without a fault that costs them their row.
+-- Creates the view `good_entities`: the items and users without a fault that rejects their row.
 CREATE VIEW good_entities AS
 SELECT * EXCLUDE (faults)
 FROM entities

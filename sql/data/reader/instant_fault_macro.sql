@@ -1,5 +1,6 @@
--- instant_fault(x, unit, now): what is wrong with the text x as a timestamp; NULL where nothing is.
--- `now` NULL: the future and the years before 1970 are allowed. A number of the wrong size for `unit` is told from a wrong one.
+-- instant_fault(x, unit, now): the fault of the text x as a timestamp; NULL where it has none.
+-- `now` NULL: the future and the years before 1970 are allowed. For a number of the wrong size the
+-- fault names the unit that fits.
 CREATE OR REPLACE MACRO instant_fault(x, unit, now) AS CASE
     WHEN x IS NULL THEN 'is empty'
     WHEN isinf(try_cast(x AS DOUBLE)) OR isnan(try_cast(x AS DOUBLE)) THEN

@@ -1,4 +1,4 @@
--- instant(x, unit): the text x as a naive UTC timestamp; NULL where it is none.
+-- instant(x, unit): the text x as a naive UTC timestamp; NULL where it is no timestamp.
 -- A number is an epoch in `unit` (s, ms or us); anything else is ISO 8601.
 CREATE OR REPLACE MACRO instant(x, unit) AS CASE
     WHEN try_cast(x AS DOUBLE) IS NULL THEN

@@ -1,4 +1,4 @@
--- iso(x): the ISO 8601 text x as a naive UTC timestamp; NULL where it is none. A date alone is its
+-- iso(x): the ISO 8601 text x as a naive UTC timestamp; NULL where it is no timestamp. A date alone is its
 -- midnight; Z, UTC or an offset like +02:00 is applied, and without one UTC is meant. Taken apart here,
 -- because a cast to TIMESTAMP may ignore an offset, and one to TIMESTAMPTZ reads what has none in the
 -- session's zone.

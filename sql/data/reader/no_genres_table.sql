@@ -1,2 +1,2 @@
--- Creates `genres`, empty: nobody said where MovieLens-1M's movies are.
+-- Creates `genres`, empty: MovieLens-1M's movies are not given.
 CREATE TABLE genres (title VARCHAR, genres VARCHAR);

@@ -1,5 +1,5 @@
 -- Adds to `unparsed` the rows that the last `rows_of_csv` could not parse: one a row, with its number
--- in the file (a header counts) and what the reader said.
+-- in the file (a header counts) and the reader's message.
 -- $file_id: number of the file in `files`; $file: its path as DuckDB names it
 INSERT INTO unparsed
 SELECT

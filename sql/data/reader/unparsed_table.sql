@@ -1,2 +1,2 @@
--- Creates `unparsed`: rows that no reader could split into columns. `row` counts from 1, a header too.
+-- Creates `unparsed`: rows that no reader could split into columns. `row` counts from 1, the header included.
 CREATE TABLE unparsed (file_id INTEGER, row BIGINT, field VARCHAR, value VARCHAR, reason VARCHAR);

@@ -1,4 +1,5 @@
--- Writes what was rejected, and what was kept without one of its values, in the order of the files.
+-- Writes the rejected rows, and those that were kept without one of their values, in the order of the
+-- files.
 -- $file
 COPY (
     SELECT * FROM rejects ORDER BY input, file, row, field, value
