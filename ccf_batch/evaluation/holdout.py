@@ -94,7 +94,7 @@ def model_margins(
 
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #5afba832
 class RowOrder(NamedTuple):
-    "An order of C rows that does not depend on how they are grouped."
+    "Order of C rows that does not depend on how they are grouped."
 
     places: np.ndarray  # int64 [C]
     keys: np.ndarray  # int64 [4, C]: label, item row, time and user row, in that order of rows
@@ -161,7 +161,7 @@ def _assembly(
 
 
 class AddedBundle(NamedTuple):
-    "The rows with a bundle's margins added, and the bundle."
+    "Rows with a bundle's margins added, and the bundle."
 
     holdout: Holdout
     bundle: Bundle

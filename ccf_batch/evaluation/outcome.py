@@ -71,7 +71,7 @@ def measure_lists(
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #cae185c3
 class PublishedNight(NamedTuple):
-    "A published date."
+    "Published date: its files and its settings."
 
     files: str  # Glob of its Parquet files
     settings: Settings  # That it was made with, and the paths of today
