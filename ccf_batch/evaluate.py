@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/api/05_evaluate.ipynb #0a0de870
 class EvaluateCommand(Settings):
-    "Measure bundles on labelled rows that they have not seen, or with --date the list published for a night."
+    "Measure bundles on labelled rows that they have not seen, or with --date what was published for a night."
 
     examples = ("--since 2026-07-01", "--date 2026-07-01 --days 14")
     reads = ("paths", "domain", "candidates", "train", "score", "operation")
