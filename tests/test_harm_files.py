@@ -23,7 +23,7 @@ from ccf_batch.base.errors import InputError
 from ccf_batch.base.fingerprint import run_id_of
 from ccf_batch.base.settings_file import load
 from ccf_batch.data.ranked import damage, read_manifest
-from ccf_batch.night import preflight, publish
+from ccf_batch.night import preflight, publish, retention
 from ccf_batch.settings import Settings, SettingsError
 
 # --- settings ------------------------------------------------------------------------------------
@@ -478,5 +478,5 @@ def test_a_folder_is_a_date_only_as_it_is_written_here(nights, tmp_path):
     for name in ("date=20260701", "date=2026-W27-3"):
         (ws / "ranked" / name).mkdir()
     s = load(Settings, ws / "ccf.toml")
-    before = runs.list_runs(load(Settings, nights / "ccf.toml"))
-    assert len(runs.list_runs(s)) == len(before)
+    before = retention.list_runs(load(Settings, nights / "ccf.toml"))
+    assert len(retention.list_runs(s)) == len(before)

@@ -11,7 +11,7 @@ from test_publish import DAY, MACHINE, content, fingerprint, go
 from ccf_batch import runs
 from ccf_batch.base import console
 from ccf_batch.base.fingerprint import run_id_of
-from ccf_batch.night import publish
+from ccf_batch.night import publish, retention
 from ccf_batch.night.run import Run, locked
 
 DAYS = 86_400
@@ -34,9 +34,9 @@ def command(ws, *flags):
 
 
 def states(ws):
-    s = runs.RunsCommand()
-    s._workspace = ws
-    return [(run.state, run.about.get("bundle")) for run in runs.list_runs(s)]
+    settings = runs.RunsCommand()
+    settings._workspace = ws
+    return [(run.state, run.record.get("bundle")) for run in retention.list_runs(settings)]
 
 
 def age(ws, days):
@@ -50,7 +50,7 @@ def age(ws, days):
         os.utime(path, (then, then))
 
 
-def test_all_states_are_told_apart(ws, capsys):
+def test_every_state_is_listed(ws, capsys):
     assert states(ws) == [
         ("published", "b2"),
         ("unfinished", None),
@@ -130,7 +130,7 @@ def test_verify_needs_a_published_date(ws, which, code):
     assert command(ws, "verify", which) == code
 
 
-def test_prune_takes_what_is_old_and_nobody_reads(ws, capsys):
+def test_prune_removes_old_runs_that_no_reader_sees(ws, capsys):
     assert command(ws, "prune", "--older-than", "14d") == 0
     assert "0 runs removed" in capsys.readouterr().out
     age(ws, 10)
@@ -182,7 +182,7 @@ def test_prune_has_an_age_guard(ws, capsys, flag):
     assert len(states(ws)) == 4
 
 
-def test_a_folder_that_is_none_of_ours_is_left_alone(ws):
+def test_a_folder_of_another_name_is_left_alone(ws):
     (ws / "ranked/date=soon").mkdir()
     (ws / "ranked/_staging/date=never").mkdir()
     age(ws, 400)

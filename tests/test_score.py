@@ -201,8 +201,8 @@ def test_what_is_expected_comes_from_real_users(stand_in):
         return real(self, batch)
 
     n.scorer.score = slow.__get__(n.scorer)
-    found, seconds = scoring.estimate_seconds(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
-    assert found.work.pairs == CANDIDATES * found.work.users and found.blocks > 8
+    timing, seconds = scoring.estimate_seconds(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
+    assert timing.work.pairs == CANDIDATES * timing.work.users and timing.blocks > 8
     # all that the scorer does, and what rules and a busy machine add
     calls = 20 * (2e-3 + 2e-5 * 100 * CANDIDATES)
     assert 0.8 * calls < seconds < 5 * calls
@@ -213,10 +213,7 @@ def test_what_is_expected_comes_from_real_users(stand_in):
 
 def test_a_run_spends_a_share_of_itself_on_what_to_expect(stand_in):
     few = {"users": 10, "pairs": 10 * CANDIDATES}
-    assert scoring.estimate_seconds(night(Assembly(10)), few, share=0.0, least_s=0.0) == (
-        None,
-        None,
-    )
+    assert scoring.estimate_seconds(night(Assembly(10)), few, share=0.0, least_s=0.0) is None
     taken, n = [], night(Assembly(2000))
     real = n.scorer.score
     n.scorer.score = lambda batch: taken.append(len(batch)) or time.sleep(0.01) or real(batch)
@@ -227,8 +224,8 @@ def test_a_run_spends_a_share_of_itself_on_what_to_expect(stand_in):
 
 def test_running_out_of_memory_before_the_first_shard(stand_in, capsys):
     n = night(Assembly(2000), fail=score.ScoreCommand().score.token_budget // 2)
-    found, _ = scoring.estimate_seconds(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
-    assert found is not None and capsys.readouterr().out.count("out of memory") == 1
+    estimate = scoring.estimate_seconds(n, {"users": 2000, "pairs": 2000 * CANDIDATES})
+    assert estimate is not None and capsys.readouterr().out.count("out of memory") == 1
 
 
 _PEAK = """

@@ -1,4 +1,4 @@
--- Table `later`: what was liked in the days from a date on, each user and item once: (user_id, item_id).
+-- Table `later`: likes of the days from a date on, each user and item once: (user_id, item_id).
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `assembly.interactions`
 --   $cutoff        TIMESTAMP in naive UTC at which the days begin

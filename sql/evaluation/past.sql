@@ -1,5 +1,5 @@
--- What each user of `listed` had interacted with before the night: (owner, users), the mean over these
--- items of how many users had; only users who had any.
+-- Mean popularity of each `listed` user's history before the night: (owner, users), the mean over its
+-- items of how many users had interacted with them; users without a history have no row.
 SELECT owner, avg(users) AS users
 FROM (
     SELECT DISTINCT owner, item_row

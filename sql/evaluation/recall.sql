@@ -1,4 +1,4 @@
--- The likes of the days after the cut-off by where the candidates had them: rows (source, likes),
+-- The likes of the days after the cut-off by the source of the candidate: rows (source, likes),
 -- each like (a user and an item) counted once, under its source or under why it was missed.
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `interactions`

@@ -1,5 +1,5 @@
 -- Removes items that are not available as of publication: the catalogue is read again, as it is now,
--- and judged at the cut-off. An item that left the catalogue in between is removed too.
+-- and compared with the cut-off. An item that left the catalogue in between is removed too.
 --   $items   glob of the Parquet files
 --   $cutoff  TIMESTAMP in naive UTC
 DELETE FROM scored

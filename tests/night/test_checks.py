@@ -631,7 +631,7 @@ def test_what_nobody_may_move_can_still_be_published(ws, capsys, monkeypatch):
 
 
 def test_a_shift_stops_one_date_and_leaves_the_others(ws, capsys, monkeypatch):
-    monkeypatch.setattr(output_checks, "LEAST", 100)
+    monkeypatch.setattr(output_checks, "MIN_SCORES", 100)
     first, last = NIGHT - dt.timedelta(days=2), NIGHT
     real = scoring.score_shards
 
@@ -654,7 +654,7 @@ def test_a_shift_stops_one_date_and_leaves_the_others(ws, capsys, monkeypatch):
 
 
 def test_a_trial_is_held_against_no_other_date(ws, monkeypatch):
-    monkeypatch.setattr(output_checks, "LEAST", 1)
+    monkeypatch.setattr(output_checks, "MIN_SCORES", 1)
     assert command(ws, "--date", str(NIGHT - dt.timedelta(days=1))) == 0
     assert command(ws, "--limit-users", "5") == 0
     about = json.loads((ws / f"trials/date={NIGHT}/_manifest.json").read_bytes())

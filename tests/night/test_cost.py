@@ -25,13 +25,13 @@ def test_work_is_what_adding_up_gives(users, candidates, prefix, suffix):
     tokens = users * (prefix + candidates * suffix)
     assert work.tokens == tokens
     counts = {"users": users, "pairs": pairs, "tokens": tokens}
-    counted = cost.Work.counted(counts | {"tokens_unshared": pairs * (prefix + suffix)})
+    counted = cost.Work.from_counts(counts | {"tokens_unshared": pairs * (prefix + suffix)})
     assert (counted.prefix, counted.suffix) == pytest.approx((prefix, suffix))
 
 
 def test_one_candidate_each_is_counted_too():
     counts = {"users": 7, "pairs": 7, "tokens": 210, "tokens_unshared": 210}
-    work = cost.Work.counted(counts)
+    work = cost.Work.from_counts(counts)
     assert work.tokens == 210 and work.prefix + work.suffix == 30
 
 

@@ -310,7 +310,7 @@ def test_a_failed_night_keeps_what_the_last_good_one_told(ws):
     assert (
         told["run_exit_code"] == 3 and told["run_timestamp_seconds"] > good["run_timestamp_seconds"]
     )
-    kept = set(prometheus.OF_SUCCESS) & set(good)
+    kept = set(prometheus.SUCCESS_METRICS) & set(good)
     assert len(kept) > 8 and all(told[name] == good[name] for name in kept)
     # one that finds its date published already is a good one
     assert command(ws) == 0
@@ -502,7 +502,7 @@ def test_alerts_are_on_numbers_that_there_are():
     (group,) = yaml.safe_load((EXAMPLES / "ccf-batch-alerts.yml").read_text())["groups"]
     there = {
         f"ccf_batch_{name}"
-        for name in prometheus.OF_ANY | prometheus.OF_CHECKED | prometheus.OF_SUCCESS
+        for name in prometheus.RUN_METRICS | prometheus.CHECK_METRICS | prometheus.SUCCESS_METRICS
     }
     for rule in group["rules"]:
         named = set(re.findall(r"ccf_batch_\w+", rule["expr"]))

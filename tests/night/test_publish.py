@@ -203,7 +203,7 @@ def test_replaced_output_is_kept_for_a_day(tmp_path):
 
 def test_dying_just_after_the_swap(tmp_path, monkeypatch):
     go(tmp_path)
-    monkeypatch.setattr(Run, "_set_aside", lambda run: 1 / 0)
+    monkeypatch.setattr(Run, "rename_to_replaced", lambda run: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         go(tmp_path, fingerprint(bundle="b2"))
     monkeypatch.undo()

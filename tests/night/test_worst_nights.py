@@ -19,12 +19,12 @@ import pytest
 import stand_in
 from tiny import CONFIG, write_workspace
 
-from ccf_batch import ingest, runs, train
+from ccf_batch import ingest, train
 from ccf_batch.base import console
 from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load
 from ccf_batch.data import assemble
-from ccf_batch.night import publish, scoring
+from ccf_batch.night import publish, retention, scoring
 from ccf_batch.night.run import PATIENCE_S, locked
 
 DATE, OTHER = "2026-03-02", "2026-03-01"
@@ -300,7 +300,7 @@ def test_what_comes_from_the_future_is_not_removed_early(ws):
     there = {p for p in ws.rglob("*") if p.is_file()}
     assert publish.tidy(ws / "ranked") == []
     s = load(config=ws / "ccf.toml")
-    assert runs.prune(s, 86_400.0, published=True) == []
+    assert retention.prune(s, 86_400.0, published=True) == []
     assert {p for p in ws.rglob("*") if p.is_file()} >= there
 
 
@@ -310,8 +310,8 @@ def test_said_to_be_published_in_the_future_or_long_ago(ws):
     s = load(config=ws / "ccf.toml")
     for said in ("2099-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"):
         file.write_text(json.dumps(about | {"published_at": said}))
-        (found,) = (run for run in runs.list_runs(s) if run.state == "published")
-        assert found.touched >= file.stat().st_mtime  # the later of what the two say
+        (found,) = (run for run in retention.list_runs(s) if run.state == "published")
+        assert found.last_written >= file.stat().st_mtime  # the later of what the two say
 
 
 def test_a_clock_that_stands_still_or_goes_back(ws, after, monkeypatch):

@@ -1,5 +1,5 @@
--- How many ranked rows are of an item that may not be shown: the catalogue is read again, as it is now,
--- and judged at the cut-off. What it lacks may not be shown either.
+-- How many ranked rows are of an item that is not available: the catalogue is read again, as it is now,
+-- and compared with the cut-off. Items that it lacks are not available either.
 --   $ranked  Parquet files of the output, as a list
 --   $items   glob of the Parquet files
 --   $cutoff  TIMESTAMP in naive UTC

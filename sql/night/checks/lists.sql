@@ -1,4 +1,4 @@
--- What is wrong with the ranked lists, in one row: rows, users, long (users with more than k rows), gaps
+-- Errors in the ranked lists, in one row: rows, users, long (users with more than k rows), gaps
 -- (users whose ranks are not 1, 2, 3, …), twice (users with an item twice), scores (rows whose score
 -- is not in [0, 1], or whose margin is not finite; both may be NULL where the row was not scored).
 --   $ranked  Parquet files of the output, as a list

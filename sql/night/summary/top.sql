@@ -5,7 +5,7 @@ WITH shown AS (
     SELECT user_id
     FROM read_parquet($ranked)
     WHERE rank = 1
-    -- any users would do; these are the same ones every time
+    -- any users will do; a hash selects the same ones every time
     ORDER BY md5(user_id::VARCHAR)
     LIMIT $users
 )
