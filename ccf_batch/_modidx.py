@@ -202,6 +202,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'ccf_batch/cf/encoder.py'),
                                       'ccf_batch.cf.encoder.Encoder.users': ( 'api/cf/encoder.html#encoder.users',
                                                                               'ccf_batch/cf/encoder.py'),
+                                      'ccf_batch.cf.encoder.Examples': ('api/cf/encoder.html#examples', 'ccf_batch/cf/encoder.py'),
                                       'ccf_batch.cf.encoder.ItemFeatures': ('api/cf/encoder.html#itemfeatures', 'ccf_batch/cf/encoder.py'),
                                       'ccf_batch.cf.encoder.UserFeatures': ('api/cf/encoder.html#userfeatures', 'ccf_batch/cf/encoder.py'),
                                       'ccf_batch.cf.encoder.WarmStart': ('api/cf/encoder.html#warmstart', 'ccf_batch/cf/encoder.py'),

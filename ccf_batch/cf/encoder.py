@@ -16,8 +16,8 @@ from ..data.batch import Batch, Catalogue
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['OTHERS', 'ENCODERS', 'ItemFeatures', 'UserFeatures', 'WarmStart', 'Encoder', 'encoder_class', 'encoder_name',
-           'history_matrix', 'f32', 'procrustes_rotation']
+__all__ = ['OTHERS', 'ENCODERS', 'ItemFeatures', 'UserFeatures', 'Examples', 'WarmStart', 'Encoder', 'encoder_class',
+           'encoder_name', 'history_matrix', 'f32', 'procrustes_rotation']
 
 # %% ../../nbs/api/cf/00_encoder.ipynb #c524dacc
 if TYPE_CHECKING:
@@ -49,6 +49,17 @@ class UserFeatures:
 
 # %% ../../nbs/api/cf/00_encoder.ipynb #4c1e15c1
 @dataclass(frozen=True)
+class Examples:
+    "Labelled rows to fit an encoder on."
+
+    batch: Batch  # G labelled groups with C rows
+    user: np.ndarray  # int32 [G] user rows, below `n_users`
+    n_users: int  # U
+    catalogue: Catalogue  # N items
+    valid: tuple[Batch, np.ndarray] | None = None  # For early stopping; user -1: not at fit
+
+
+@dataclass(frozen=True)
 class WarmStart:
     "An earlier fit whose parameters initialise a new one: fewer iterations to the same optimum."
 
@@ -66,15 +77,12 @@ class Encoder(ABC):
     @abstractmethod
     def fit(
         cls,
-        batch: Batch,  # G labelled groups with C rows
-        user: np.ndarray,  # int32 [G] user rows, below `n_users`
-        n_users: int,  # U
-        catalogue: Catalogue,  # N items
+        examples: Examples,
         settings: Settings,  # `cf` and `attributes` are read
         seed: int = 0,
         scale: float = 1.0,  # Factor on counts of rows: all rows over those of a fold
-        epochs: int | None = None,  # Passes over the rows; None: chosen on `valid`, or a default
-        valid: tuple[Batch, np.ndarray] | None = None,  # For early stopping; user -1: not at fit
+        epochs: int
+        | None = None,  # Passes over the rows; None: chosen on `examples.valid`, or a default
         start: WarmStart | None = None,  # None: from scratch
     ) -> Encoder:
         "Fit an encoder on labelled rows; the same rows in the same order give the same bytes."

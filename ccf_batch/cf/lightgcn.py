@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from .encoder import ItemFeatures, WarmStart, history_matrix
+from .encoder import Examples, ItemFeatures, WarmStart, history_matrix
 from .residual import Residual, UserFactors, fit_base, logit_of, rows_at, with_zeros
 from ..data.batch import Batch, Catalogue
 from ..settings import Settings
@@ -149,22 +149,20 @@ class LightGCN(Residual):
     @classmethod
     def fit(
         cls,
-        batch: Batch,
-        user: np.ndarray,
-        n_users: int,
-        catalogue: Catalogue,
+        examples: Examples,
         settings: Settings,
         seed: int = 0,
         scale: float = 1.0,
         epochs: int | None = None,  # Ignored: the fit goes to the optimum
-        valid: tuple[Batch, np.ndarray] | None = None,  # Ignored: the prior regularises
         start: WarmStart | None = None,
     ) -> LightGCN:
-        "Fit the embeddings; see `Encoder.fit`."
+        "Fit the embeddings; `examples.valid` is not used. See `Encoder.fit`."
         from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
-        base = fit_base(batch, user, n_users, catalogue, settings, scale, start)
+        batch, user, n_users = examples.batch, examples.user, examples.n_users
+        catalogue = examples.catalogue
+        base = fit_base(examples, settings, scale, start)
         if not settings.cf.content:
             base = with_zeros(base, "intercept", "item_bias", "user_bias")
         offset = logit_of(base, batch, user, catalogue)

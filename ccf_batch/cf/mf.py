@@ -13,6 +13,7 @@ import numpy as np
 from .content import CONTENT_PENALTY, Content, popularity_of, with_popularity
 from ccf_batch.cf.encoder import (
     Encoder,
+    Examples,
     ItemFeatures,
     UserFeatures,
     WarmStart,
@@ -186,18 +187,16 @@ class MF(Encoder):
     @classmethod
     def fit(
         cls,
-        batch: Batch,
-        user: np.ndarray,
-        n_users: int,
-        catalogue: Catalogue,
+        examples: Examples,
         settings: Settings,
         seed: int = 0,
         scale: float = 1.0,
         epochs: int | None = None,  # Ignored: the fit goes to the optimum
-        valid: tuple[Batch, np.ndarray] | None = None,  # Ignored: the prior regularises
         start: WarmStart | None = None,
     ) -> MF:
-        "Fit the factorisation; see `Encoder.fit`."
+        "Fit the factorisation; `examples.valid` is not used. See `Encoder.fit`."
+        batch, user, n_users = examples.batch, examples.user, examples.n_users
+        catalogue = examples.catalogue
         content = Content.fit(catalogue, settings) if settings.cf.content else None
         mf = cls(content, _counts(batch, user, n_users, len(catalogue), scale))
         t, d = mf.arrays, settings.cf.factors

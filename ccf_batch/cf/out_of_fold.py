@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .encoder import Encoder
-from ..data.batch import Batch, Catalogue
+from .encoder import Encoder, Examples
+from ..data.batch import Batch
 from ..settings import Settings
 
 # %% auto #0
@@ -35,15 +35,13 @@ class FoldCut(NamedTuple):
 
 def fit_folds(
     full: Encoder,  # Fitted on all groups
-    batch: Batch,  # G groups, as for `Encoder.fit`
-    user: np.ndarray,
-    n_users: int,
-    catalogue: Catalogue,
+    examples: Examples,  # G groups; `valid` is not used
     settings: Settings,  # `cf.out_of_fold`, and `cf.folds` folds
     seed: int = 0,
     newest: int | None = None,  # Rows that need vectors, the newest; None: all
 ) -> list[FoldEncoder]:
     "Fit an encoder for each fold without the fold's rows, and align it to the full fit."
+    batch = examples.batch
     needed, groups = (batch, np.arange(len(batch))) if newest is None else batch.newest(newest)
     if settings.cf.out_of_fold == "in-sample":
         return [FoldEncoder(full, groups)]
@@ -51,11 +49,9 @@ def fit_folds(
     encoders = []
     for rest, rest_groups, fold_groups in cut(batch, needed, groups, settings.cf.folds, seed):
         scale = len(batch.candidate) / len(rest.candidate)
+        user = examples.user[rest_groups]
         encoder = type(full).fit(
-            rest,
-            user[rest_groups],
-            n_users,
-            catalogue,
+            Examples(rest, user, examples.n_users, examples.catalogue),
             settings,
             seed=seed,
             scale=scale,

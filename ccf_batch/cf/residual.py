@@ -12,6 +12,7 @@ import numpy as np
 
 from ccf_batch.cf.encoder import (
     Encoder,
+    Examples,
     ItemFeatures,
     UserFeatures,
     WarmStart,
@@ -44,12 +45,9 @@ def with_zeros(
 
 
 def fit_base(
-    batch: Batch,
-    user: np.ndarray,
-    n_users: int,
-    catalogue: Catalogue,
+    examples: Examples,
     settings: Settings,
-    scale: float,
+    scale: float,  # As for `Encoder.fit`
     start: WarmStart | None,
 ) -> MF:
     "Fit biases and, with `cf.content`, content weights: an `MF` without factors."
@@ -57,7 +55,7 @@ def fit_base(
         assert isinstance(start.encoder, Residual)
         start = replace(start, encoder=start.encoder.base)
     alone = with_cf(settings, factors=0, history=False)
-    return MF.fit(batch, user, n_users, catalogue, alone, scale=scale, start=start)
+    return MF.fit(examples, alone, scale=scale, start=start)
 
 
 def logit_of(encoder: Encoder, batch: Batch, user: np.ndarray, catalogue: Catalogue) -> np.ndarray:

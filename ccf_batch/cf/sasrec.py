@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .bias_prior import co_rating_vectors, fit_biases
-from .encoder import ItemFeatures, WarmStart, encoder_class
+from .encoder import Examples, ItemFeatures, WarmStart, encoder_class
 from .mf import MF
 from .residual import Residual, UserFactors, fit_base, logit_of, rows_at, with_cf
 from ..data.batch import Batch, Catalogue
@@ -143,21 +143,20 @@ class SASRec(Residual):
     @classmethod
     def fit(
         cls,
-        batch: Batch,
-        user: np.ndarray,
-        n_users: int,
-        catalogue: Catalogue,
+        examples: Examples,
         settings: Settings,
         seed: int = 0,
         scale: float = 1.0,
         epochs: int | None = None,
-        valid: tuple[Batch, np.ndarray] | None = None,
         start: WarmStart | None = None,
     ) -> SASRec:
         "Fit network and item embeddings; a `start` initialises both. See `Encoder.fit`."
+        batch, user, n_users = examples.batch, examples.user, examples.n_users
+        catalogue = examples.catalogue
+        valid = examples.valid
         assert batch.label is not None
         cf, N = settings.cf, len(catalogue)
-        base = fit_base(batch, user, n_users, catalogue, settings, scale, start)
+        base = fit_base(examples, settings, scale, start)
         if not cf.content:
             v_Nd = co_rating_vectors(batch, user, n_users, N, cf.factors)
             base = fit_biases(base, v_Nd, batch, user, n_users, settings)
@@ -169,7 +168,7 @@ class SASRec(Residual):
             m_Nd = torch.randn(N, cf.factors) * 0.1 / max(cf.factors, 1) ** 0.5
             if cf.content:
                 mf_settings = with_cf(settings, encoder="mf", history=True)
-                mf = encoder_class("mf").fit(batch, user, n_users, catalogue, mf_settings, seed)
+                mf = encoder_class("mf").fit(examples, mf_settings, seed)
                 vector = mf.items(catalogue, np.arange(N)).vector
                 m_Nd = torch.from_numpy(vector[:, : cf.factors].copy())
             if start is not None:

@@ -19,7 +19,7 @@ import torch
 
 from ..base.console import say, step
 from ..base.errors import InputError
-from ..cf.encoder import Encoder, encoder_class
+from ..cf.encoder import Encoder, Examples, encoder_class
 from ..cf.out_of_fold import FoldEncoder, fit_folds
 from ..data.assemble import Labelled
 from ..data.batch import Batch, Catalogue, item_text, rows_of
@@ -64,13 +64,12 @@ def fit_encoder(
     "Fit the CF encoder on all training rows, and once for each fold without it."
     user_ids, user = users_of(train)
     seed = settings.train.seed
-    groups = train, user, len(user_ids)
     stop = None if valid is None else (valid, rows_of(valid.user_id, user_ids))
-    cf = encoder_class(settings.cf.encoder).fit(*groups, catalogue, settings, seed=seed, valid=stop)
+    examples = Examples(train, user, len(user_ids), catalogue, stop)
+    cf = encoder_class(settings.cf.encoder).fit(examples, settings, seed=seed)
     if cf.epochs:
         say(f"  {cf.epochs} epochs, by AUC on the validation examples")
-    rows = settings.train.max_examples
-    folds = fit_folds(cf, *groups, catalogue, settings, seed=seed, newest=rows)
+    folds = fit_folds(cf, examples, settings, seed, newest=settings.train.max_examples)
     return Encoded(cf, user_ids, folds)
 
 
@@ -138,8 +137,8 @@ def refit_encoder(
     "Refit the encoder on training and validation rows, its factors aligned to the earlier fit."
     known = train + valid
     user_ids, user = users_of(known)
-    rows = known, user, len(user_ids)
-    new = type(cf).fit(*rows, catalogue, settings, seed=settings.train.seed, epochs=cf.epochs)
+    examples = Examples(known, user, len(user_ids), catalogue)
+    new = type(cf).fit(examples, settings, seed=settings.train.seed, epochs=cf.epochs)
     return RefittedEncoder(new.align(cf), user_ids)
 
 
