@@ -29,7 +29,7 @@ from .trainer import Fold, Split, Trainer
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'make_trainer', 'RefittedEncoder', 'refit_encoder',
+__all__ = ['Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'make_trainer', 'FinalEncoder', 'refit_encoder',
            'refit_model', 'read_examples', 'deterministic']
 
 # %% ../../nbs/api/model/05_fit.ipynb #5cd56aeb
@@ -120,7 +120,7 @@ def make_trainer(
     return Trainer(model, catalogue, folds, *splits, file, state_of)
 
 # %% ../../nbs/api/model/05_fit.ipynb #5ab64e70
-class RefittedEncoder(NamedTuple):
+class FinalEncoder(NamedTuple):
     "A CF encoder fitted on training and validation rows."
 
     cf: Encoder
@@ -133,13 +133,13 @@ def refit_encoder(
     valid: Batch,
     catalogue: Catalogue,
     settings: Settings,
-) -> RefittedEncoder:
+) -> FinalEncoder:
     "Refit the encoder on training and validation rows, its factors aligned to the earlier fit."
     known = train + valid
     user_ids, user = users_of(known)
     examples = Examples(known, user, len(user_ids), catalogue)
     new = type(cf).fit(examples, settings, seed=settings.train.seed, epochs=cf.epochs)
-    return RefittedEncoder(new.align(cf), user_ids)
+    return FinalEncoder(new.align(cf), user_ids)
 
 
 def refit_model(
