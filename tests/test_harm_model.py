@@ -294,10 +294,10 @@ def test_a_title_moves_no_other_candidates_margin(night, title, attributes):
     np.testing.assert_allclose(after[others], before[others], atol=ATOL)
     # and in tokens: no special one, and no slot but its own
     V, added = model.lm.vocab_rows, list(model.lm.tokenizer.added_tokens_decoder)
-    suffixes = scorer.side.texts.suffixes
+    suffixes = scorer.items.texts.suffixes
     ids = suffixes.ids[suffixes.offsets[STRANGER] : suffixes.offsets[STRANGER + 1]]
     assert ids[ids >= V].tolist() == [V + scorer.prompts.block + STRANGER]
-    words = scorer.side.word[slice(*scorer.side.word_offsets[STRANGER : STRANGER + 2])]
+    words = scorer.items.word[slice(*scorer.items.word_offsets[STRANGER : STRANGER + 2])]
     assert not np.isin(np.concatenate([ids, words]), added).any() and (words < V).all()
 
 

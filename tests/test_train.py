@@ -330,7 +330,7 @@ def test_two_stages_on_a_pretrained_base(config, offset, monkeypatch):
     text = config.read_text().replace("[model]\n", '[model]\nbase = "qwen3"\n')
     config.write_text(text.replace("[train]\n", f"[train]\noffset = {str(offset).lower()}\n"))
     seen = []
-    stage = trainer.Trainer._stage
+    stage = trainer.Trainer._run_stage
 
     def watched(self, s):
         weights = {n: p.detach().clone() for n, p in self.model.lm.model.named_parameters()}
@@ -344,7 +344,7 @@ def test_two_stages_on_a_pretrained_base(config, offset, monkeypatch):
         }
         seen.append((s.name, s.template, {n.split(".")[0] for n in changed}, base))
 
-    monkeypatch.setattr(trainer.Trainer, "_stage", watched)
+    monkeypatch.setattr(trainer.Trainer, "_run_stage", watched)
     assert train_in(config) == 0
     assert [s[:2] for s in seen] == [("text", "text"), ("slots", "full")]
     assert seen[0][2] == {"lm", "answer"} and seen[1][2] == {"fusion", "answer"}

@@ -97,7 +97,7 @@ def model_of(settings, lm=None, seed=0, head=0.3):
     "A model with a fitted encoder and a language model that has a say, but has learned nothing; its catalogue."
     import torch
 
-    from ccf_batch.cf.encoder import encoder_class
+    from ccf_batch.cf.encoder import Examples, encoder_class
     from ccf_batch.data.batch import Catalogue, as_groups
     from ccf_batch.lm.causal_lm import nano
     from ccf_batch.model.ccf import untrained
@@ -114,7 +114,7 @@ def model_of(settings, lm=None, seed=0, head=0.3):
     user, item = rng.integers(0, 20, 600), rng.integers(0, n - 2, 600)
     label = (rng.random(600) < np.where(user % 3 == item % 3, 0.8, 0.3)).astype(np.int8)
     rows = as_groups(user, item, label)
-    cf = encoder_class(settings.cf.encoder).fit(*rows, 20, catalogue, settings)
+    cf = encoder_class(settings.cf.encoder).fit(Examples(*rows, 20, catalogue), settings)
     if lm is None:
         lm = nano(catalogue.title.to_pylist()[:-1], settings, seed=seed, steps=3)
         torch.manual_seed(seed)

@@ -17,7 +17,7 @@ from worlds import (
 )
 
 from ccf_batch.cf.content import Content, numeric_values
-from ccf_batch.cf.encoder import WarmStart
+from ccf_batch.cf.encoder import Examples, WarmStart
 from ccf_batch.cf.mf import MF, Posterior
 from ccf_batch.cf.out_of_fold import fit_folds
 from ccf_batch.data.batch import as_groups
@@ -85,7 +85,7 @@ def test_the_fit_is_the_maximum_of_the_posterior(world):
     "Without factors the posterior is concave; its gradient, taken afresh here, is nil at the fit."
     user, item, label, n, catalogue = world
     settings = make_settings(factors=0)
-    mf = MF.fit(*as_groups(user, item, label), n, catalogue, settings)
+    mf = MF.fit(Examples(*as_groups(user, item, label), n, catalogue), settings)
     t = mf.arrays
     g = expit(pairs_logit(mf, user, item, n, catalogue).astype(np.float64)) - label
     cf = settings.cf
@@ -102,7 +102,9 @@ def test_agrees_with_a_logistic_regression_of_scikit_learn(world):
     from sklearn.linear_model import LogisticRegression
 
     user, item, label, n, catalogue = world
-    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings((), (), factors=0))
+    mf = MF.fit(
+        Examples(*as_groups(user, item, label), n, catalogue), make_settings((), (), factors=0)
+    )
     one = np.ones(len(user))
     r = np.arange(len(user))
     log_R = np.log1p(np.bincount(item, minlength=60))[item]
@@ -121,7 +123,7 @@ def test_agrees_with_a_logistic_regression_of_scikit_learn(world):
 def test_the_same_rows_give_the_same_bytes(world):
     user, item, label, n, catalogue = world
     a, b = (
-        MF.fit(*as_groups(user, item, label), n, catalogue, make_settings()).arrays
+        MF.fit(Examples(*as_groups(user, item, label), n, catalogue), make_settings()).arrays
         for _ in range(2)
     )
     assert all(np.array_equal(a[k], b[k]) for k in a)
@@ -133,7 +135,9 @@ def test_factors_find_tastes_that_biases_cannot(world):
     found = {}
     for factors in (0, 8):
         settings = make_settings(factors=factors, factor_penalty=5)
-        mf = MF.fit(*as_groups(user[train], item[train], label[train]), n, catalogue, settings)
+        mf = MF.fit(
+            Examples(*as_groups(user[train], item[train], label[train]), n, catalogue), settings
+        )
         found[factors] = auc(label[test], pairs_logit(mf, user, item, n, catalogue)[test])
     assert found[8] > found[0] + 0.05
 
@@ -145,7 +149,9 @@ def test_without_attributes_factors_come_from_behaviour_alone(world):
     found = {}
     for factors in (0, 8):
         settings = make_settings((), (), factors=factors, factor_penalty=4)
-        mf = MF.fit(*as_groups(user[train], item[train], label[train]), n, catalogue, settings)
+        mf = MF.fit(
+            Examples(*as_groups(user[train], item[train], label[train]), n, catalogue), settings
+        )
         found[factors] = auc(label[test], pairs_logit(mf, user, item, n, catalogue)[test])
     assert found[8] > found[0] + 0.02
 
@@ -155,7 +161,7 @@ def test_without_attributes_factors_come_from_behaviour_alone(world):
 
 def test_cold_items_get_their_content_and_cold_users_are_average(world):
     user, item, label, n, catalogue = world
-    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
+    mf = MF.fit(Examples(*as_groups(user, item, label), n, catalogue), make_settings(factors=4))
     items = mf.items(catalogue, np.append(np.arange(59), -1))
     assert items.known.sum() == 58 and not items.known[58:].any()  # no rows, and not there at fit
     assert items.vector.shape == (60, 7) and items.vector.dtype == np.float32
@@ -172,7 +178,7 @@ def test_cold_items_get_their_content_and_cold_users_are_average(world):
 
 def test_an_item_keeps_its_features_wherever_it_stands_in_a_later_catalogue(world):
     user, item, label, n, catalogue = world
-    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
+    mf = MF.fit(Examples(*as_groups(user, item, label), n, catalogue), make_settings(factors=4))
     order = np.random.default_rng(0).permutation(60)
     later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))
     before, after = mf.items(catalogue, np.arange(60)), mf.items(later, order)
@@ -185,12 +191,12 @@ def test_an_item_keeps_its_features_wherever_it_stands_in_a_later_catalogue(worl
 def test_folds_share_out_the_rows_and_never_see_their_own(world):
     user, item, label, n, catalogue = world
     settings = make_settings(factors=4, folds=3)
-    full = MF.fit(*as_groups(user, item, label), n, catalogue, settings)
-    folds = fit_folds(full, *as_groups(user, item, label), n, catalogue, settings)
+    full = MF.fit(Examples(*as_groups(user, item, label), n, catalogue), settings)
+    folds = fit_folds(full, Examples(*as_groups(user, item, label), n, catalogue), settings)
     assert np.array_equal(np.sort(np.concatenate([rows for _, rows in folds])), np.arange(6000))
     flipped = label.copy()
     flipped[folds[0][1]] = 1 - flipped[folds[0][1]]
-    again = fit_folds(full, *as_groups(user, item, flipped), n, catalogue, settings)
+    again = fit_folds(full, Examples(*as_groups(user, item, flipped), n, catalogue), settings)
     for k in full.arrays:
         assert np.array_equal(folds[0][0].arrays[k], again[0][0].arrays[k])
     assert not np.array_equal(folds[1][0].arrays["item_bias"], again[1][0].arrays["item_bias"])
@@ -202,7 +208,7 @@ def test_alignment_turns_factors_and_leaves_every_logit_alone(world):
     from scipy.stats import ortho_group
 
     user, item, label, n, catalogue = world
-    full = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
+    full = MF.fit(Examples(*as_groups(user, item, label), n, catalogue), make_settings(factors=4))
     turn = ortho_group.rvs(4, random_state=0)
     names = ("item_factor", "user_factor", "history_factor", "project", "mean")
     turned = MF(full.content, full.arrays | {k: full.arrays[k] @ turn for k in names})
@@ -222,7 +228,7 @@ def test_state_goes_through_safetensors_and_json_bit_for_bit(world, tmp_path):
     from safetensors.torch import load_file, save_file
 
     user, item, label, n, catalogue = world
-    mf = MF.fit(*as_groups(user, item, label), n, catalogue, make_settings(factors=4))
+    mf = MF.fit(Examples(*as_groups(user, item, label), n, catalogue), make_settings(factors=4))
     tensors, meta = mf.state()
     save_file(tensors, tmp_path / "cf.safetensors")
     again = MF.from_state(load_file(tmp_path / "cf.safetensors"), json.loads(json.dumps(meta)))
@@ -242,8 +248,8 @@ def timed(world):
 def test_time_forward_encoders_know_only_what_came_before(timed):
     batch, user, n, catalogue = timed
     settings = make_settings(factors=3, folds=4, out_of_fold="time-forward")
-    full = MF.fit(batch, user, n, catalogue, settings)
-    folds = fit_folds(full, batch, user, n, catalogue, settings)
+    full = MF.fit(Examples(batch, user, n, catalogue), settings)
+    folds = fit_folds(full, Examples(batch, user, n, catalogue), settings)
     assert len(folds) == 3  # before the first block there is nothing
     groups = np.concatenate([groups for _, groups in folds])
     assert len(np.unique(groups)) == len(groups) > 0.7 * len(batch)
@@ -251,13 +257,13 @@ def test_time_forward_encoders_know_only_what_came_before(timed):
     for encoder, groups in folds:
         later = (batch.event_ts >= first[groups].min()).astype(bool)
         flipped = replace(batch, label=np.where(later, 1 - batch.label, batch.label))
-        again = fit_folds(full, flipped, user, n, catalogue, settings)
+        again = fit_folds(full, Examples(flipped, user, n, catalogue), settings)
         k = [g[0] for _, g in folds].index(groups[0])
         for name in encoder.arrays:
             assert np.array_equal(encoder.arrays[name], again[k][0].arrays[name])
     # with rows enough before what is asked for, all of it has vectors
     _, whole = batch.newest(3000)
-    folds = fit_folds(full, batch, user, n, catalogue, settings, newest=3000)
+    folds = fit_folds(full, Examples(batch, user, n, catalogue), settings, newest=3000)
     assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), whole)
     assert len(folds) == 4
 
@@ -265,12 +271,12 @@ def test_time_forward_encoders_know_only_what_came_before(timed):
 def test_in_sample_is_the_encoder_itself_and_asked_groups_alone_get_vectors(timed):
     batch, user, n, catalogue = timed
     settings = make_settings(factors=2, folds=3, out_of_fold="in-sample")
-    full = MF.fit(batch, user, n, catalogue, settings)
+    full = MF.fit(Examples(batch, user, n, catalogue), settings)
     _, asked = batch.newest(40)
-    ((encoder, groups),) = fit_folds(full, batch, user, n, catalogue, settings, newest=40)
+    ((encoder, groups),) = fit_folds(full, Examples(batch, user, n, catalogue), settings, newest=40)
     assert encoder is full and np.array_equal(groups, asked)
     settings = make_settings(factors=2, folds=3)
-    folds = fit_folds(full, batch, user, n, catalogue, settings, newest=40)
+    folds = fit_folds(full, Examples(batch, user, n, catalogue), settings, newest=40)
     assert np.array_equal(np.sort(np.concatenate([groups for _, groups in folds])), asked)
 
 
@@ -333,7 +339,7 @@ def test_the_gradient_is_that_of_finite_differences(timed, content):
 
 def test_a_user_who_came_after_the_fit_is_served_by_a_history(timed):
     batch, user, n, catalogue = timed
-    mf = MF.fit(batch, user, n, catalogue, make_settings(factors=4, factor_penalty=3))
+    mf = MF.fit(Examples(batch, user, n, catalogue), make_settings(factors=4, factor_penalty=3))
     items = mf.items(catalogue, np.arange(60))
     genre = np.array([dict(a)["genres"][0] for a in catalogue.attributes.to_pylist()])
     drama, war = (np.flatnonzero(genre[:58] == g) for g in ("Drama", "War"))
@@ -349,7 +355,7 @@ def test_a_user_who_came_after_the_fit_is_served_by_a_history(timed):
     grown = mf.items(catalogue, np.where(np.arange(60) == 59, -1, np.arange(60)))
     more = mf.users(np.array([-1]), grown, np.append(history[:6], 59), np.array([0, 7]))
     np.testing.assert_allclose(more.vector, users.vector[:1], atol=1e-6)
-    off = MF.fit(batch, user, n, catalogue, make_settings(factors=4, history=False))
+    off = MF.fit(Examples(batch, user, n, catalogue), make_settings(factors=4, history=False))
     users = off.users(
         np.array([-1]), off.items(catalogue, np.arange(60)), history, np.array([0, 12])
     )
@@ -371,13 +377,13 @@ def test_a_warm_start_ends_at_the_same_optimum_sooner(timed, content):
     early = early[user[early] < n - 2]
     order = np.random.default_rng(1).permutation(60)  # row r of the new catalogue was row order[r]
     old_rows = np.where(order == 59, -1, order)
-    old = MF.fit(batch.take(early), user[early], n - 2, catalogue, settings)
+    old = MF.fit(Examples(batch.take(early), user[early], n - 2, catalogue), settings)
     back = np.argsort(order).astype(np.int32)
     moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
     later = replace(catalogue, attributes=catalogue.attributes.take(pa.array(order)))
     start = WarmStart(old, old_rows, np.where(np.arange(n) < n - 2, np.arange(n), -1))
-    warm = MF.fit(moved, user, n, later, settings, start=start)
-    scratch = MF.fit(moved, user, n, later, settings)
+    warm = MF.fit(Examples(moved, user, n, later), settings, start=start)
+    scratch = MF.fit(Examples(moved, user, n, later), settings)
     assert warm.arrays["iterations"][0] < 0.8 * scratch.arrays["iterations"][0]
     z = []
     for mf in (warm, scratch):
@@ -407,7 +413,9 @@ def test_quality_on_movielens(movies):
     user, item, label = rows["valid"]
     found = {}
     for factors in (0, 16):
-        mf = MF.fit(*as_groups(*rows["train"]), n, catalogue, make_settings(factors=factors))
+        mf = MF.fit(
+            Examples(*as_groups(*rows["train"]), n, catalogue), make_settings(factors=factors)
+        )
         z = pairs_logit(mf, user, item, n, catalogue)
         found[factors] = auc(label, z), uauc(user, label, z)[0]
     assert found[16] == pytest.approx((0.7512, 0.6955), abs=1e-3)

@@ -11,7 +11,14 @@ from scipy.special import expit
 from worlds import groups_over_time, make_catalogue, make_settings, without_history
 
 from ccf_batch.cf import bias_prior, lightgcn, sasrec
-from ccf_batch.cf.encoder import ENCODERS, OTHERS, WarmStart, encoder_class, encoder_name
+from ccf_batch.cf.encoder import (
+    ENCODERS,
+    OTHERS,
+    Examples,
+    WarmStart,
+    encoder_class,
+    encoder_name,
+)
 from ccf_batch.cf.out_of_fold import fit_folds
 from ccf_batch.cf.residual import fit_base, logit_of
 from ccf_batch.metrics import auc
@@ -41,8 +48,9 @@ def settings_for(kind, content, **cf):
 def fitted(world, kind, content, **changed):
     batch, user, catalogue = world
     how = {"epochs": 3} | changed
+    examples = Examples(batch, user, U, catalogue, how.pop("valid", None))
     settings = settings_for(kind, content)
-    return encoder_class(kind).fit(batch, user, U, catalogue, settings, **how)
+    return encoder_class(kind).fit(examples, settings, **how)
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +165,21 @@ def test_folds_never_see_their_rows(world, encoders, which, cut):
     batch, user, catalogue = world
     settings = settings_for(*which, out_of_fold=cut)
     full = encoders[which]
-    folds = fit_folds(full, batch, user, U, catalogue, settings)
+    folds = fit_folds(full, Examples(batch, user, U, catalogue), settings)
     groups = np.concatenate([groups for _, groups in folds])
     assert len(np.unique(groups)) == len(groups) > 0.6 * len(batch)
     encoder, own = folds[0]
     flipped = batch.label.copy()
     of = np.isin(batch.group_of, own)
     flipped[of] = 1 - flipped[of]
-    again, _ = fit_folds(full, replace(batch, label=flipped), user, U, catalogue, settings)[0]
+    again, _ = fit_folds(
+        full, Examples(replace(batch, label=flipped), user, U, catalogue), settings
+    )[0]
     for k, x in encoder.state()[0].items():
         assert torch.equal(x, again.state()[0][k]), k
-    other = fit_folds(full, replace(batch, label=flipped), user, U, catalogue, settings)[-1][0]
+    other = fit_folds(full, Examples(replace(batch, label=flipped), user, U, catalogue), settings)[
+        -1
+    ][0]
     same = [torch.equal(x, other.state()[0][k]) for k, x in folds[-1][0].state()[0].items()]
     assert not all(same)
 
@@ -179,7 +191,7 @@ def test_a_warm_start_takes_new_users_and_items(world, which):
     early = np.flatnonzero(np.arange(len(batch)) % 20)
     settings = settings_for(*which)
     kind = encoder_class(which[0])
-    old = kind.fit(batch.take(early), user[early], U, catalogue, settings, epochs=3)
+    old = kind.fit(Examples(batch.take(early), user[early], U, catalogue), settings, epochs=3)
     order = np.random.default_rng(1).permutation(N)
     back = np.argsort(order).astype(np.int32)
     moved = replace(batch, candidate=back[batch.candidate], history=back[batch.history])
@@ -187,10 +199,10 @@ def test_a_warm_start_takes_new_users_and_items(world, which):
     start = WarmStart(
         old, np.where(order == 39, -1, order), np.where(np.arange(U) < U - 9, np.arange(U), -1)
     )
-    warm = kind.fit(moved, user, U, later, settings, start=start, epochs=3)
+    warm = kind.fit(Examples(moved, user, U, later), settings, start=start, epochs=3)
     z = logit_of(warm, moved, user, later)
     assert np.isfinite(z).all() and auc(moved.label, z) > 0.6
-    scratch = kind.fit(moved, user, U, later, settings, epochs=3)
+    scratch = kind.fit(Examples(moved, user, U, later), settings, epochs=3)
     if "iterations" in warm.arrays:
         assert warm.arrays["iterations"][0] < scratch.arrays["iterations"][0]
     if which[0] == "mf":
@@ -320,7 +332,7 @@ def test_biases_lean_on_vectors_as_a_prior_of_that_covariance_has_it(world):
     batch, user, catalogue = world
     batch, user = batch.take(np.arange(0, len(batch), 15)), user[::15]  # few rows an item
     settings = settings_for("sasrec", False, user_penalty=1e6)  # no biases of users
-    base = fit_base(batch, user, U, catalogue, settings, 1.0, None)
+    base = fit_base(Examples(batch, user, U, catalogue), settings, 1.0, None)
     v = bias_prior.co_rating_vectors(batch, user, U, N, 3)
     lean = bias_prior.fit_biases(base, v, batch, user, U, settings).arrays
     bias = lean["item_bias"]

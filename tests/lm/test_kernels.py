@@ -69,7 +69,7 @@ def test_it_is_softmax_attention(seed, N, causal, even, dtype, E, learning):
     assert (where.place_T is None) == (len(set(some.queries_N.tolist())) == 1)
     with torch.set_grad_enabled(learning):
         out, lse = where.attend(q, k, v, 0.4)
-        whole, none = where.attend(q, k, v, 0.4, whole=True)
+        whole, none = where.attend(q, k, v, 0.4, only_keys=True)
     ours, sums = one_by_one(some, q, k, v, 0.4)
     assert none is None
     for found in (out, whole):
@@ -119,7 +119,7 @@ def test_dropout_drops_and_keeps_the_mean():
     assert (drawn.mean(0) - exact).abs().max() < 0.1
 
 
-def test_end_to_end_wants_keys_in_order():
+def test_varlen_sequences_need_keys_in_order():
     some = Sequences(np.array([1, 1]), np.array([0, 0]), np.array([2, 2]))
     with pytest.raises(ValueError, match="follow"):
         VarlenSequences.of(some, CPU)

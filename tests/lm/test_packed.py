@@ -340,7 +340,7 @@ def test_tokens_as_they_lie_give_the_same_margins(monkeypatch, name):
     groups, suffixes, users, items = case(13)
     with torch.no_grad():
         ours = packed_margins(lm, users, items, groups, suffixes)
-        monkeypatch.setattr(engine_module, "takes_end_to_end", lambda device, dtype: True)
+        monkeypatch.setattr(engine_module, "supports_varlen", lambda device, dtype: True)
         monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", kernel_in_its_place)
         theirs = packed_margins(lm, users, items, groups, suffixes)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)

@@ -82,7 +82,7 @@ def test_the_other_mixtures(mix):
     torch.testing.assert_close(
         rows, s if mix == "semantic-only" else fusion.unknown_user_d.expand(7, D)
     )
-    back = Fusion.like(fusion.state_dict(), mix, "attention").eval()
+    back = Fusion.from_state(fusion.state_dict(), mix, "attention").eval()
     torch.testing.assert_close(back.items(c, ~known, s), fusion.items(c, ~known, s))
 
 
