@@ -74,6 +74,7 @@ def add_bundle(settings, date, seed=0):
     "A bundle of what was known at a date, whose language model has a say but has learned nothing."
     import torch
 
+    from ccf_batch.cf.encoder import Examples
     from ccf_batch.cf.mf import MF
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import connect
@@ -85,7 +86,7 @@ def add_bundle(settings, date, seed=0):
     catalogue, train = then.catalogue(), then.examples("train")
     users = train.user_id.unique()
     rows = np.array([users.index(u).as_py() for u in train.user_id])
-    mf = MF.fit(train, rows, len(users), catalogue, settings)
+    mf = MF.fit(Examples(train, rows, len(users), catalogue), settings)
     small = nano(catalogue.title.to_pylist(), settings, seed=seed, steps=5)
     torch.manual_seed(seed)
     with torch.no_grad():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from ..base.console import progress
-from ..cf.encoder import Encoder, WarmStart, encoder_class
+from ..cf.encoder import Encoder, Examples, WarmStart, encoder_class
 from ..data.batch import Batch, Catalogue, rows_of
 from ..data.ragged import offsets_of, spans
 from .methods import MethodResult, MethodRunner, parameters_of
@@ -138,8 +138,8 @@ class RefittedEncoder:
             if self.warm:
                 start = WarmStart(cf, np.arange(len(self.catalogue)), rows_of(user_ids, ids))
         fit, seed = encoder_class(self.settings.cf.encoder).fit, self.settings.train.seed
-        rows = known, user, len(user_ids), self.catalogue, self.settings
-        self.last = fit(*rows, seed=seed, epochs=epochs, start=start), user_ids
+        examples = Examples(known, user, len(user_ids), self.catalogue)
+        self.last = fit(examples, self.settings, seed=seed, epochs=epochs, start=start), user_ids
 
     def margin(self, batch: Batch) -> np.ndarray:
         "As `Refitted.margin`."

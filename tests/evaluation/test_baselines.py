@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from worlds import make_catalogue, make_settings, read_movies, without_history
 
+from ccf_batch.cf.encoder import Examples
 from ccf_batch.cf.mf import MF
 from ccf_batch.data.batch import as_groups
 from ccf_batch.evaluation.baselines import BASELINES, shrunk_mean
@@ -45,7 +46,7 @@ def test_bias_content_is_the_encoder_without_factors():
     )
     settings = make_settings(factors=0)
     baseline = BASELINES["BiasContent"].fit(user, item, label, 40, catalogue, settings)
-    mf = MF.fit(*as_groups(user, item, label), 40, catalogue, settings)
+    mf = MF.fit(Examples(*as_groups(user, item, label), 40, catalogue), settings)
     items = mf.items(catalogue, np.arange(20))
     users = mf.users(np.arange(-1, 40), items, *without_history(41))
     u, i = (x.ravel() for x in np.meshgrid(np.arange(-1, 40), np.arange(20)))
