@@ -15,7 +15,7 @@ from harm import TEXT, fuzz
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from test_publish import DAY, content, fingerprint, go
+from small_runs import DAY, content, fingerprint, go
 
 from ccf_batch import ingest, runs, score
 from ccf_batch.base import console

@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from test_publish import DAY, MACHINE, content, fingerprint, go
+from small_runs import DAY, MACHINE, content, fingerprint, go
 
 from ccf_batch import runs
 from ccf_batch.base import console

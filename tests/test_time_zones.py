@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lakes import Event, Item, write_lake
 from properties import examples
-from test_assemble import Event, Item, write_lake
 
 from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect

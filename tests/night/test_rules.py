@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lakes import DAY, START, Event, Item, settings_for, write_lake
 from properties import examples
-from test_assemble import DAY, START, Event, Item, settings_for, write_lake
 
 from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect
