@@ -15,7 +15,8 @@ from .base import atomic
 from .base.console import main, say, step, table
 from .base.errors import InputError
 from .data import reading_errors, synthetic
-from .data.database import connect, execute as sql, fetch_row
+from .data.database import connect, fetch_row
+from .data.database import execute as sql
 from .data.formats import Dataset, Table, detect
 from .data.lake import CONTRACT, check
 from ccf_batch.data.reader import (

@@ -70,7 +70,9 @@ class AsOf:
         self._users_built: tuple[int | None] | None = None  # `limit_users` of what is built
         for name in ("schema", "interactions", "known"):
             execute(con, f"data/assemble/{name}")
-        execute(con, "data/assemble/items", items=table_glob(settings, "items"), **self._known)
+        execute(
+            con, "data/assemble/items", items=table_glob(settings, "items"), **self.known_parameters
+        )
         if repeated := execute(con, "data/assemble/duplicate_items").fetchall():
             ids = ", ".join(repr(item) for (item,) in repeated)
             raise InputError(
@@ -78,7 +80,7 @@ class AsOf:
             )
 
     @property
-    def _known(self) -> dict[str, Any]:
+    def known_parameters(self) -> dict[str, Any]:
         "Parameters of statements: which interactions are known, and which are likes."
         return dict(
             interactions=table_glob(self.settings, "interactions/date=*"),
@@ -120,7 +122,11 @@ class AsOf:
         if glob.glob(supplied_files):
             execute(con, "data/assemble/brought", candidates=supplied_files)
         else:
-            execute(con, "data/assemble/brought_none", interactions=self._known["interactions"])
+            execute(
+                con,
+                "data/assemble/brought_none",
+                interactions=self.known_parameters["interactions"],
+            )
         days = settings.users.active_days
         execute(
             con,
@@ -128,9 +134,9 @@ class AsOf:
             active_since=None if days is None else self.cutoff - dt.timedelta(days=days),
             limit_users=limit_users,
             shard_users=settings.score.shard_users,
-            **self._known,
+            **self.known_parameters,
         )
-        execute(con, "data/assemble/events", **self._known)
+        execute(con, "data/assemble/events", **self.known_parameters)
         self._users_built = (limit_users,)
 
 # %% ../../nbs/api/data/07_assemble.ipynb #647fcda4

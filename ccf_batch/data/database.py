@@ -56,7 +56,7 @@ def execute(
     con: DuckDBPyConnection,
     name: str,  # The statement, as for `statement`
     **parameters: object,  # Its `$name` parameters
-) -> Any:  # The connection, with the result: `.fetchone()`, `.fetchall()`
+) -> DuckDBPyConnection:  # With the result: `.fetchone()`, `.fetchall()`
     "Run one statement with bound parameters."
     return con.execute(statement(name), parameters or None)
 

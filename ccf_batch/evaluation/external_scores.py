@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..base.errors import InputError
-from ..data.database import connect, execute
+from ..data.database import connect, execute, fetch_row
 from ..data.formats import Text, column_names, delimiter, is_parquet, parquet_schema
 
 # %% auto #0
@@ -106,7 +106,7 @@ def read(
         _check_rows(con, file, is_integer)
         ids = {"user_id": user_id.cast(pa.string()), "item_id": item_id.cast(pa.string())}
         con.register("evaluated", pa.table({"place": np.arange(len(user_id)), **ids}))
-        rows, unmatched, low, high = execute(con, "evaluation/score_counts").fetchone()
+        rows, unmatched, low, high = fetch_row(con, "evaluation/score_counts")
         masked = execute(con, "evaluation/scores_of_evaluated").fetchnumpy()["score"]
     score = np.ma.filled(np.ma.asarray(masked, dtype=np.float64), np.nan)
     if np.isnan(score).all():

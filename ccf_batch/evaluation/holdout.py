@@ -49,13 +49,13 @@ def suggest_train_date(
     date: dt.date,  # Rows before it were to be evaluated
 ) -> dt.date:
     "Suggest a date to train until, so that rows remain to evaluate."
-    from ccf_batch.data.database import connect, execute as query
+    from ccf_batch.data.database import connect, fetch_row
     from ccf_batch.data.lake import table_glob
 
     test = table_glob(settings, "examples/split=test")
     if not glob.glob(test):
         return date - dt.timedelta(days=28)
-    (first,) = query(connect(), "evaluation/test_starts", examples=test).fetchone()
+    (first,) = fetch_row(connect(), "evaluation/test_starts", examples=test)
     return first.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(settings.domain.zone)).date()
 
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #6283af65
@@ -153,7 +153,7 @@ def _assembly(
 ) -> Assembly:
     "Open the tables of this lake by a bundle's settings."
     from ccf_batch.data.assemble import Assembly
-    from ccf_batch.data.database import connect
+    from ccf_batch.data.database import connect, fetch_row
 
     con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
     update = {"paths": settings.paths, "train": settings.train}
@@ -252,7 +252,7 @@ def trained_on(
 ) -> Assembly:
     "Open the tables that a bundle was trained on: as of its own date, by its own settings."
     from ccf_batch.data.assemble import Assembly
-    from ccf_batch.data.database import connect
+    from ccf_batch.data.database import connect, fetch_row
 
     trained_with = bundle.settings.model_copy(update={"paths": settings.paths})
     con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)

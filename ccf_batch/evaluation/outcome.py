@@ -131,7 +131,7 @@ def measure(
 ) -> Outcome:
     "Compare a published list with the likes of the days after. Raises `InputError`, `NothingToDo`."
     from ccf_batch.data.assemble import AsOf
-    from ccf_batch.data.database import execute
+    from ccf_batch.data.database import execute, fetch_row
     from ccf_batch.data.lake import table_glob
     from ccf_batch.evaluation.recall import candidate_recall
 
@@ -145,8 +145,8 @@ def measure(
     liked = dict(interactions=events, liked_above=night.domain.liked_above)
     window = dict(cutoff=night.cutoff(date), until=night.cutoff(end))
     execute(con, "evaluation/later", **liked, **window)
-    likes, users, listed = execute(con, "evaluation/later_counts").fetchone()
-    (last,) = execute(con, "data/assemble/last_event", interactions=events).fetchone()
+    likes, users, listed = fetch_row(con, "evaluation/later_counts")
+    (last,) = fetch_row(con, "data/assemble/last_event", interactions=events)
     if not likes:
         raise NothingToDo(
             f"nothing was liked from {window['cutoff']} UTC on, within {days} days: the lake's last event "
@@ -172,7 +172,7 @@ def measure(
 
 def _check_id_types(con: DuckDBPyConnection, date: dt.date, interactions: str) -> None:
     "Raise `InputError` where ids of the list and of the lake differ in type."
-    from ccf_batch.data.database import execute
+    from ccf_batch.data.database import execute, fetch_row
 
     types = execute(con, "evaluation/id_types", interactions=interactions).fetchall()
     for name, published_type, lake_type in types:
@@ -185,7 +185,7 @@ def _check_id_types(con: DuckDBPyConnection, date: dt.date, interactions: str) -
 
 def _measure_both(con: DuckDBPyConnection, night: Settings, resamples: int) -> list[dict[str, Any]]:
     "Measure the published and the popular list, with coverage and popularity lift of each."
-    from ccf_batch.data.database import execute, fetch_arrow
+    from ccf_batch.data.database import execute, fetch_arrow, fetch_row
 
     relevant = fetch_arrow(con, "evaluation/relevant")["relevant"].to_numpy()
     table = fetch_arrow(con, "evaluation/list_rows")

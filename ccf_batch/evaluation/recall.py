@@ -35,7 +35,7 @@ def candidate_recall(
             "evaluation/recall",
             until=settings.cutoff(date + dt.timedelta(days=days)),
             exclude_seen=settings.candidates.exclude_seen,
-            **night._known,
+            **night.known_parameters,
         ).fetchall()
     )
     total = sum(likes.values())

@@ -17,7 +17,8 @@ from ..data.database import fetch_arrow
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['DAYS', 'WEEK', 'format_number', 'Finding', 'limited', 'share', 'enforce', 'bundle_age', 'fetch_row', 'check_input']
+__all__ = ['DAYS', 'WEEK', 'format_number', 'Finding', 'limited', 'share', 'enforce', 'bundle_age', 'fetch_named_row',
+           'check_input']
 
 # %% ../../nbs/api/night/01_input_checks.ipynb #a1d24612
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def bundle_age(
 DAYS, WEEK = 35, 7  # of events that are measured: the last week, and the four weeks before it
 
 
-def fetch_row(
+def fetch_named_row(
     con: DuckDBPyConnection,
     name: str,  # A statement that returns one row
     **parameters: object,  # Its `$name` parameters
@@ -141,9 +142,9 @@ def check_input(
     known = dict(
         interactions=table_glob(settings, "interactions/date=*"), cutoff=cutoff, since=days["since"]
     )
-    events = fetch_row(con, "night/checks/recent", **known, week=days["week"])
-    repeats = fetch_row(con, "night/checks/repeats", **known)["repeats"]
-    items = fetch_row(con, "night/checks/items")
+    events = fetch_named_row(con, "night/checks/recent", **known, week=days["week"])
+    repeats = fetch_named_row(con, "night/checks/repeats", **known)["repeats"]
+    items = fetch_named_row(con, "night/checks/items")
     last, before = events["last"], events["before"]
     of_events = f"of {last + before:,} events of the last {DAYS} days"
     when = "no event is known"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..data.ranked import SCHEMA_VERSION, date_before, date_folder, read_manifest
-from .input_checks import Finding, enforce, fetch_row, limited, share
+from .input_checks import Finding, enforce, fetch_named_row, limited, share
 from .run import Run
 from ..settings import Settings
 
@@ -34,10 +34,10 @@ def check_lists(
     from ccf_batch.data.lake import table_glob
 
     settings, con, rules = assembly.settings, assembly.con, assembly.settings.rules.apply
-    lists = fetch_row(con, "night/checks/lists", ranked=ranked, top_k=settings.top_k)
-    seen = fetch_row(con, "night/checks/seen", ranked=ranked)["seen"]
+    lists = fetch_named_row(con, "night/checks/lists", ranked=ranked, top_k=settings.top_k)
+    seen = fetch_named_row(con, "night/checks/seen", ranked=ranked)["seen"]
     files = dict(ranked=ranked, items=table_glob(settings, "items"))
-    hidden = fetch_row(con, "night/checks/hidden", **files, cutoff=assembly.cutoff)["hidden"]
+    hidden = fetch_named_row(con, "night/checks/hidden", **files, cutoff=assembly.cutoff)["hidden"]
     users, rows = f"of {lists['users']:,} users", f"of {lists['rows']:,} rows"
     no_row = counts.get("users", 0) - lists["users"]
     rejected, pairs = counts.get("removed_no_margin", 0), counts.get("pairs", 0)
@@ -93,8 +93,8 @@ def check_change(
     earlier = f"{glob.escape(str(date_folder(settings.ranked, before)))}/*.parquet"
     files = dict(ranked=ranked, earlier=[earlier])
     try:
-        shift = fetch_row(con, "night/checks/shift", **files)
-        tops = fetch_row(con, "night/checks/tops", **files)
+        shift = fetch_named_row(con, "night/checks/shift", **files)
+        tops = fetch_named_row(con, "night/checks/tops", **files)
     except (duckdb.IOException, duckdb.InvalidInputException) as e:
         return unmeasured(f"{before} cannot be read: {str(e).splitlines()[0]}")
     enough = shift["least"] >= MIN_SCORES

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..base import atomic, records
 from ..base.console import say, table
 from ..base.errors import CheckFailed, InputError
-from ..base.fingerprint import run_id_of
+from ..base.fingerprint import flatten_tree, run_id_of
 from ..data.ranked import date_folder, date_of, read_manifest
 from .input_checks import format_number
 from .publish import KEEP_DAYS
@@ -137,20 +137,11 @@ def select_run(
     return (published or matches)[0]
 
 # %% ../../nbs/api/night/11_retention.ipynb #deb627ff
-def _leaves(tree: object, path: str = "") -> Iterator[tuple[str, object]]:
-    "Yield the leaves of nested mappings, with dotted keys."
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _leaves(value, f"{path}.{key}" if path else key)
-    else:
-        yield path, tree
-
-
 def _cells(record: dict[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:
     "Format some parts of a record as rows of name and value."
     cells = []
     for key in keys:
-        for name, value in _leaves(record.get(key), key):
+        for name, value in flatten_tree(record.get(key), key).items():
             cells.append((name, f"{value:,}" if isinstance(value, int | float) else str(value)))
     return cells
 

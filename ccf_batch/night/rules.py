@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ..data.assemble import AsOf
-from ..data.database import execute, fetch_arrow
+from ..data.database import execute, fetch_arrow, fetch_row
 from ..data.lake import table_glob
 from ..settings import Settings
 
@@ -46,7 +46,7 @@ def rank(
         execute(con, "rules/scored")
     finally:
         con.unregister("margins")
-    removed = {"no_margin": execute(con, "rules/no_margin").fetchone()[0]}
+    removed = {"no_margin": fetch_row(con, "rules/no_margin")[0]}
     for rule in settings.rules.apply:
-        (removed[rule],) = execute(con, f"rules/{rule}", **parameters[rule]).fetchone()
+        (removed[rule],) = fetch_row(con, f"rules/{rule}", **parameters[rule])
     return Ranked(fetch_arrow(con, "rules/ranked"), removed)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.console import say, table
-from ..data.database import connect, execute as query
+from ..data.database import connect
+from ..data.database import execute as query
 from ..data.ranked import date_folder
 from .cost import per_million
 from .input_checks import format_number
