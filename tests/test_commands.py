@@ -126,10 +126,10 @@ def loaded(code):
 HEAVY = {"torch", "transformers", "scipy", "sklearn", "vllm", "peft"}
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["settings", "settings_file", "errors", "console", "stages", "disk", "records", "page"],
-)
+BASE = sorted((Path(program.__file__).parent / "base").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("module", ["settings", *(f"base.{file.stem}" for file in BASE)])
 def test_what_any_program_needs_loads_no_numbers(module):
     there = loaded(f"import ccf_batch.{module}")
     assert f"ccf_batch.{module}" in there
