@@ -190,12 +190,10 @@ def commands_and_ground_page(modules: list[Module]) -> str:
 # The picture
 
 
-WIDTH, BOX, ROW, STEP = (
-    380,
-    232,
-    62,
-    20,
-)  # units of the drawing: its width, of a box, heights, bulge
+WIDTH = 380  # of the drawing; a phone has about as many pixels
+BOX = 250  # of a wing
+ROW = 62  # from one wing to the next
+STEP = 19  # by which an arrow bulges for each wing that it passes
 
 
 def picture(wings: list[Wing], left_out: set[str]) -> str:
@@ -208,7 +206,7 @@ def picture(wings: list[Wing], left_out: set[str]) -> str:
     parts = []
     for i, wing in enumerate(wings):
         y = top + i * ROW
-        label = html.escape(re.split(r"[;:,]", wing.what)[0])
+        label = html.escape(re.split("[;:]", wing.what)[0])
         parts.append(
             f'<a href="api/{wing.name}/index.html"><rect x="1" y="{y}" width="{BOX}" height="{height}" rx="6"/>'
             f'<text x="12" y="{y + 19}" class="name">{wing.name}</text>'
@@ -225,10 +223,10 @@ def picture(wings: list[Wing], left_out: set[str]) -> str:
     size = f'viewBox="0 0 {WIDTH} {top + len(wings) * ROW}"'
     style = (
         ".wings{max-width:520px;width:100%;height:auto;font-family:inherit}"
-        ".wings rect{fill:none;stroke:currentColor;stroke-opacity:.45}"
+        ".wings rect{fill:transparent;stroke:var(--color-foreground-primary);stroke-opacity:.45}"
         ".wings a:hover rect{stroke:var(--color-brand-primary);stroke-opacity:1}"
-        ".wings text{fill:currentColor}.wings .name{font-weight:600;font-size:15px}"
-        ".wings .what{font-size:12px;opacity:.8}"
+        ".wings a{text-decoration:none}.wings text{fill:var(--color-foreground-primary)}"
+        ".wings .name{font-weight:600;font-size:15px}.wings .what{font-size:11.5px;opacity:.8}"
         ".wings .arrow{fill:none;stroke:var(--color-brand-primary);stroke-width:1.3;stroke-opacity:.75;"
         "marker-end:url(#head)}.wings .arrow:hover{stroke-width:3;stroke-opacity:1}"
         ".wings marker path{fill:var(--color-brand-primary)}"
@@ -239,9 +237,10 @@ def picture(wings: list[Wing], left_out: set[str]) -> str:
     )
     about = f"{len(names)} wings from {names[0]} to {names[-1]}, and which imports which"
     return (
-        f'<svg class="wings" {size} role="img" aria-label="{about}"><style>{style}</style>{head}'
+        # in a `div`: elsewhere Markdown takes the style for text and turns its dashes
+        f'<div><svg class="wings" {size} role="img" aria-label="{about}"><style>{style}</style>{head}'
         + "".join(parts)
-        + "</svg>"
+        + "</svg></div>"
     )
 
 
