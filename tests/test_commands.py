@@ -123,13 +123,14 @@ def loaded(code):
     return set(done.stdout.splitlines()[-1].split())
 
 
+BASE = Path(__file__).resolve().parents[1] / "ccf_batch" / "base"
 HEAVY = {"torch", "transformers", "scipy", "sklearn", "vllm", "peft"}
 
 
-BASE = sorted((Path(program.__file__).parent / "base").glob("[!_]*.py"))
-
-
-@pytest.mark.parametrize("module", ["settings", *(f"base.{file.stem}" for file in BASE)])
+@pytest.mark.parametrize(
+    "module",
+    ["settings", *(f"base.{f.stem}" for f in sorted(BASE.glob("[!_]*.py")))],
+)
 def test_what_any_program_needs_loads_no_numbers(module):
     there = loaded(f"import ccf_batch.{module}")
     assert f"ccf_batch.{module}" in there
