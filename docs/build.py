@@ -4,7 +4,8 @@
    gets a block with its signature and docments.
 2. Two changes make the result fit for Sphinx: the front matter becomes a heading, and cells that
    only produce such a block hide their code.
-3. Sphinx with myst-nb renders the pages into `_docs/`. A warning is an error.
+3. `pages.py` writes the pages that are generated from the code: wings, commands, settings, architecture.
+4. Sphinx with myst-nb renders the pages into `_docs/`. A warning is an error.
 """
 
 from __future__ import annotations
@@ -19,10 +20,17 @@ import fastcore.docments
 import nbformat
 import yaml
 from nbdev.serve import proc_nbs
+from pages import table_of_contents, write_pages
 from sphinx.cmd.build import main as sphinx_build
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTIONS = {"tutorials": "Tutorials", "experiments": "Experiments", "api": "API"}
+NAVIGATION = [
+    "Tutorials",
+    "How it works",
+    "Commands and settings",
+    "Experiments",
+    "Reference by wing",
+]
 
 
 def show_names_as_written() -> None:
@@ -100,8 +108,9 @@ def for_sphinx(path: Path) -> None:
     nbformat.write(nb, path)
 
 
-def toctree(caption: str, pages: list[str]) -> str:
-    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```"])
+def notebook_pages(folder: Path) -> list[str]:
+    "List the processed notebooks of a folder, as a table of contents names them."
+    return [f"{folder.name}/{file.stem}" for file in sorted(folder.glob("*.ipynb"))]
 
 
 def main() -> int:
@@ -113,11 +122,13 @@ def main() -> int:
     for path in processed.rglob("*.ipynb"):
         for_sphinx(path)
     index = nbformat.read(processed / "index.ipynb", as_version=4)
-    for folder, caption in SECTIONS.items():
-        pages = sorted(p.relative_to(processed) for p in (processed / folder).rglob("*.ipynb"))
-        if pages:
-            tree = toctree(caption, [str(p.with_suffix("")) for p in pages])
-            index.cells.append(nbformat.v4.new_markdown_cell(tree))
+    pages = write_pages(processed) | {
+        caption: notebook_pages(processed / caption.lower())
+        for caption in ("Tutorials", "Experiments")
+    }
+    for caption in NAVIGATION:
+        tree = table_of_contents(caption, pages[caption])
+        index.cells.append(nbformat.v4.new_markdown_cell(tree))
     nbformat.write(index, processed / "index.ipynb")
     site = ROOT / "_docs"
     shutil.rmtree(site, ignore_errors=True)

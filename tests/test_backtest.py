@@ -21,7 +21,7 @@ from ccf_batch.data.ragged import offsets_of
 from ccf_batch.evaluation.baselines import BiasContent
 from ccf_batch.research import refits
 from ccf_batch.research.methods import read_rows
-from ccf_batch.research.plan import read_plan
+from ccf_batch.research.plan import Plan, read_plan
 from ccf_batch.research.refit_schedule import Schedule, due_refits, nights
 from ccf_batch.settings import Settings
 
@@ -246,17 +246,17 @@ def test_choosing_goes_through_the_nights_of_the_validation_rows(place, capsys, 
 
 def test_a_model_keeps_what_it_learned_while_its_encoder_is_refitted(place):
     settings = load(config=place / "work/toy/ccf.toml")
-    lab = refits.RefitRunner(settings, place / "kept", dt.date(2026, 2, 10))
-    lab.schedule = Schedule(every="week")
-    said = lab.get_result("model", "CCF-LLM", settings)
+    runner = refits.RefitRunner(settings, place / "kept", dt.date(2026, 2, 10))
+    runner.schedule = Schedule(every="week")
+    said = runner.get_result("model", "CCF-LLM", settings)
     states = list((place / "kept").glob("*.state"))
     assert len(states) == 1  # of the training at the cut: other schedules begin with it
     before = states[0].stat().st_mtime_ns
-    lab.schedule = Schedule(every="never")
-    frozen = lab.get_result("model", "CCF-LLM", settings)
+    runner.schedule = Schedule(every="never")
+    frozen = runner.get_result("model", "CCF-LLM", settings)
     assert states[0].stat().st_mtime_ns == before
     assert not np.array_equal(said.test, frozen.test)
-    label = lab.rows(settings).test.label
+    label = runner.rows(settings).test.label
     assert len(said.test) == len(frozen.test) == len(label)
 
 
@@ -267,7 +267,7 @@ def test_histories_as_of_the_night_hold_only_what_was_liked_before_it(shared, tm
         'title = "t"\n[data]\nsource = "ml-1m-ctr"\nmeta = "ml-1m-meta"\ntest_from = 2002-09-01\n'
         '[[method]]\nname = "ItemMean"\nkind = "baseline"\n'
     )
-    settings = experiment.workspace(read_plan(plan), plan, shared, tmp_path / "work")
+    settings = experiment.workspace(read_plan(plan, Plan), plan, shared, tmp_path / "work")
     rows = read_rows(settings, dt.date(2002, 9, 1))
     every = (rows.train + rows.valid) + rows.test
     user = every.user_id.to_numpy()[every.group_of]

@@ -1,4 +1,4 @@
-"Lab and experiment: what is kept, what is computed again, what a table says; on the embedded sample."
+"Methods and experiments: what is kept, what is computed again, what a table says; on the embedded sample."
 
 import datetime as dt
 import json
@@ -14,7 +14,7 @@ from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load
 from ccf_batch.metrics import resample
 from ccf_batch.research import methods, slices
-from ccf_batch.research.plan import read_plan
+from ccf_batch.research.plan import Plan, read_plan
 from ccf_batch.research.results import compare_methods
 from ccf_batch.settings import SettingsError
 
@@ -203,4 +203,4 @@ def test_settings_errors_name_the_plan(tmp_path):
     file = tmp_path / "plan.toml"
     file.write_text("title = 3\n")
     with pytest.raises(SettingsError, match=r"plan.toml: title"):
-        read_plan(file)
+        read_plan(file, Plan)

@@ -22,6 +22,7 @@ for name in names:
     assert d.statement(name) == (sql / f"{name}.sql").read_text(), name
 print(f"the wheel holds all {len(names)} statements")
 PY
+[ -f "$tmp/site/ccf_batch/py.typed" ] || { echo "the wheel lacks ccf_batch/py.typed"; exit 1; }
 for entry in ingest train score evaluate runs experiment backtest; do
   start=$(date +%s%N)
   "$python" -m ccf_batch.$entry --help >/dev/null

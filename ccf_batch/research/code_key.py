@@ -27,7 +27,7 @@ PACKAGE = "ccf_batch"
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    "The text of all modules and SQL statements of the package, as it was at one moment."
+    "Text of all modules and SQL statements of the package, as read at one moment."
 
     modules: Mapping[str, str]  # Dotted name below the package → Python; "" is its own `__init__`
     packages: frozenset[str]  # Which of them are an `__init__`
@@ -38,7 +38,7 @@ def read_sources(
     package: Path,  # Folder of the package
     sql: Path,  # Folder of its statements
 ) -> Sources:
-    "Read both folders; raises `ValueError` where one of them holds nothing."
+    "Read all modules and statements; raises `ValueError` where a folder holds none."
     modules, packages = {}, set()
     for file in sorted(package.rglob("*.py")):
         *parts, last = file.relative_to(package).with_suffix("").parts
@@ -66,7 +66,7 @@ def installed() -> Sources:
 class _AtRunTime(ast.NodeTransformer):
     "Leaves out what only type checkers read."
 
-    def visit_If(self, node: ast.If):
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
         test = ast.unparse(node.test)
         return node.orelse if test in ("TYPE_CHECKING", "typing.TYPE_CHECKING") else node
@@ -81,7 +81,7 @@ _shared_tree = functools.cache(_parsed)  # to be read, never changed
 
 # %% ../../nbs/api/research/01_code_key.ipynb #8475ac71
 class Import(NamedTuple):
-    "A name that a module binds by an import."
+    "Name that a module binds by an import."
 
     name: str  # As the module calls it
     module: str  # Where it comes from; of the package: the dotted name below it
@@ -103,7 +103,7 @@ def _named_by(node: ast.ImportFrom, name: str, sources: Sources) -> str:
 
 
 def _defines(source: str, name: str) -> bool:
-    "Does an `__init__` bind this name?"
+    "Tell whether an `__init__` binds a name."
     nodes = list(ast.walk(_shared_tree(source)))
     bound = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     bound |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
@@ -169,7 +169,7 @@ BASE = "base"  # the package of modules whose code cannot change a number
 def is_base(
     name: str,  # Of a module
 ) -> bool:
-    "Is it one of these modules?"
+    "Tell whether a module belongs to `base`, whose code cannot change a number."
     return name == BASE or name.startswith(f"{BASE}.")
 
 # %% ../../nbs/api/research/01_code_key.ipynb #64624900
@@ -303,7 +303,7 @@ _BY_NAME = frozenset({"import_module", "__import__"})
 
 @functools.cache
 def _loads_by_name(source: str) -> bool:
-    "Does a module import others whose names it puts together?"
+    "Tell whether a module imports others whose names it puts together."
     calls = [n.func for n in ast.walk(_shared_tree(source)) if isinstance(n, ast.Call)]
     names = {c.attr if isinstance(c, ast.Attribute) else getattr(c, "id", "") for c in calls}
     return not names.isdisjoint(_BY_NAME)
