@@ -153,7 +153,7 @@ def _assembly(
 ) -> Assembly:
     "Open the tables of this lake by a bundle's settings."
     from ccf_batch.data.assemble import Assembly
-    from ccf_batch.data.database import connect, fetch_row
+    from ccf_batch.data.database import connect
 
     con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
     update = {"paths": settings.paths, "train": settings.train}
@@ -252,7 +252,7 @@ def trained_on(
 ) -> Assembly:
     "Open the tables that a bundle was trained on: as of its own date, by its own settings."
     from ccf_batch.data.assemble import Assembly
-    from ccf_batch.data.database import connect, fetch_row
+    from ccf_batch.data.database import connect
 
     trained_with = bundle.settings.model_copy(update={"paths": settings.paths})
     con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
