@@ -14,7 +14,7 @@ from typing import Any
 from .base import atomic
 from .base.console import main, say, step, table
 from .base.errors import InputError
-from .data import reading_errors, synthetic
+from .data import database_errors, synthetic
 from .data.database import connect, fetch_row
 from .data.database import execute as sql
 from .data.formats import Dataset, Table, detect
@@ -105,7 +105,7 @@ def run(settings: IngestCommand) -> dict[str, Any]:  # Counts: events, users, it
     work = lake.with_name(f".{lake.name}.ingest")
     atomic.require_exchange(lake, settings.paths.allow_gap)
     lock = atomic.lock(lake.with_name(f".{lake.name}.lock"), "an ingest")
-    with reading_errors.as_input_errors(settings, "the lake is as it was", reads=False), lock:
+    with database_errors.as_input_errors(settings, "the lake is as it was", reads=False), lock:
         atomic.remove(work)  # what a killed run left
         atomic.make(work)
         try:

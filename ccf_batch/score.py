@@ -115,9 +115,9 @@ def run(
 
 def _score_reporting_errors(settings: ScoreCommand) -> dict[str, Any] | None:
     "Score one date; errors of the machine or the lake become an `InputError`."
-    from ccf_batch.data import reading_errors
+    from ccf_batch.data import database_errors
 
-    with reading_errors.as_input_errors(settings, FAILURE_NOTE):
+    with database_errors.as_input_errors(settings, FAILURE_NOTE):
         return _score_date(settings)
 
 # %% ../nbs/api/04_score.ipynb #2a762936

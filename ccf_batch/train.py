@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .base import atomic
 from .base.console import main, say, step, table
-from .data import reading_errors
+from .data import database_errors
 from .settings import Settings
 
 # %% auto #0
@@ -147,7 +147,7 @@ def run(
 
     kept = "earlier bundles are untouched, and what was trained is kept"
     with (
-        reading_errors.as_input_errors(settings, kept),
+        database_errors.as_input_errors(settings, kept),
         atomic.lock(settings.bundles / ".lock", "a training"),
         deterministic(),
     ):
