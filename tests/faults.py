@@ -543,20 +543,18 @@ SCENES = {
 
 
 def load_everything() -> None:
-    "What a child would have to import is imported once, and nothing has threads that a fork would lose."
-    import duckdb
-    import pyarrow.parquet
-    import torch
+    "Import once what a child would have to import, and leave no thread that a fork would lose."
+    import importlib
+    import pkgutil
 
-    import ccf_batch.score
-    from ccf_batch import ingest
-    from ccf_batch.data import assemble
-    from ccf_batch.lm import causal_lm
-    from ccf_batch.model import bundle, ccf
-    from ccf_batch.night import rules
+    import ccf_batch
 
-    del duckdb, pyarrow, ccf_batch, assemble, bundle, ingest, causal_lm, ccf, rules
-    torch.set_num_threads(1)
+    for module in pkgutil.walk_packages(ccf_batch.__path__, "ccf_batch."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
+    for name in ("duckdb", "pyarrow.parquet", "torch", "rich.console", "rich.table", "tqdm"):
+        importlib.import_module(name)
+    sys.modules["torch"].set_num_threads(1)
 
 
 def main(argv: list[str]) -> int:
