@@ -25,6 +25,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -57,14 +58,35 @@ def hashes(folder: Path, pattern: str) -> dict[str, str]:
     return {str(p.relative_to(folder)): digest(p.read_bytes()) for p in found}
 
 
+PROCESS_ID = re.compile(r"(?<=\.)\d+(?=\.tmp$)")  # in names of temporary files
+MEASURED = re.compile(rb"\d+\.\d+(e-?\d+)?|\d{4}-\d\d-\d\dT[\d:.+]+")  # seconds and moments
+
+
+def state(folder: Path) -> str:
+    """Hash of all that lies in a folder, names and bytes, but for what differs from run to run.
+
+    That is the number of a process, seconds and moments in JSON, and the bytes of DuckDB's temporary
+    database, which a rerun removes unread.
+    """
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name, data = PROCESS_ID.sub("N", str(path.relative_to(folder))), b""
+        if path.is_file() and path.suffix not in (".lock", ".duckdb", ".wal"):
+            data = path.read_bytes()
+            if ".json" in path.name:
+                data = MEASURED.sub(b"", data)
+        found.update(repr((name, path.is_dir(), digest(data))).encode())
+    return found.hexdigest()
+
+
 # Children
 
 
-def child(work: Callable[[], None], say: bool = False) -> int:
-    "Do it in a fork; its exit code (1: it raised)."
+def start(work: Callable[[], None], say: bool = False) -> int:
+    "Begin it in a fork, whose exit code is 1 where it raises; the id of its process."
     pid = os.fork()
     if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return pid
     code = 0
     try:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -79,6 +101,11 @@ def child(work: Callable[[], None], say: bool = False) -> int:
 
             traceback.print_exception(e)
     os._exit(code)
+
+
+def child(work: Callable[[], None], say: bool = False) -> int:
+    "Do it in a fork; its exit code."
+    return os.waitstatus_to_exitcode(os.waitpid(start(work, say), 0)[1])
 
 
 def listening(watcher, work):
@@ -309,6 +336,7 @@ def run_scene(scene: Scene, faults=FAULTS, limit: int | None = None) -> dict:
     began = time.perf_counter()
     top = Path(tempfile.mkdtemp(prefix="faults-"))
     tried, lost, words, points = Counter(), Counter(), [], Counter()
+    reruns: dict[str, str | None] = {}  # what was found: what a rerun made of it that is wrong
     try:
         old = top / "old"
         old.mkdir()
@@ -335,6 +363,11 @@ def run_scene(scene: Scene, faults=FAULTS, limit: int | None = None) -> dict:
         )
         steps = [what for what, *_ in log.steps]
 
+        def again(here: Path) -> str | None:
+            if child(lambda: scene.act(here)):
+                return "a rerun fails"
+            return None if scene.seen(here) == after else "a rerun gives other bytes"
+
         def judge(here: Path, step: str, fault: str, where: str, rerun: bool, done: bool) -> None:
             tried[step, fault] += 1
             said = None
@@ -348,10 +381,10 @@ def run_scene(scene: Scene, faults=FAULTS, limit: int | None = None) -> dict:
             except Exception as e:
                 said = f"readers fail: {e!r}"
             if said is None and rerun:
-                if child(lambda: scene.act(here)):
-                    said = "a rerun fails"
-                elif scene.seen(here) != after:
-                    said = "a rerun gives other bytes"
+                found = state(here)
+                if found not in reruns:
+                    reruns[found] = again(here)
+                said = reruns[found]
             if said:
                 lost[step, fault] += 1
                 words.append(f"{fault} at {where} ({step}): {said}")
@@ -372,8 +405,8 @@ def run_scene(scene: Scene, faults=FAULTS, limit: int | None = None) -> dict:
                 here.mkdir()
                 put(tree, here, old)
                 step = steps[upto] if upto < len(steps) else "after the end"
-                again = scene.rerun_all or n % 10 == 0
-                judge(here, step, "power", f"step {upto}", again, done=upto == len(steps))
+                rerun = scene.rerun_all or n % 10 == 0
+                judge(here, step, "power", f"step {upto}", rerun, done=upto == len(steps))
                 shutil.rmtree(here)
         assert points[False] and points[True], "the moment of change was not met"
     finally:
@@ -385,6 +418,7 @@ def run_scene(scene: Scene, faults=FAULTS, limit: int | None = None) -> dict:
         "words": words,
         "saw_old": points[False],
         "saw_new": points[True],
+        "reruns": len(reruns),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
@@ -517,7 +551,7 @@ def score_scene(first: bool = False) -> Scene:
     def prepare(root):
         root.rmdir()
         root.mkdir()
-        write_workspace(root, CONFIG + extra, users=40, items=30, n=400)
+        write_workspace(root, CONFIG + extra, users=40, items=30, n=400, every=5)
         command(root, "--date", "2026-02-27")
         if not first:
             command(root, "--date", "2026-03-02")

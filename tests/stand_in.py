@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import sys
 import time
+import tomllib
 from types import SimpleNamespace
 from unittest import mock
 
@@ -48,9 +49,10 @@ def hash_of(user) -> int:
 
 def read(path):
     "What `bundle.read` says: this one's name is its id, it has seen nothing, and fits `ccf.toml`."
-    from ccf_batch.base.settings_file import load
+    from ccf_batch.settings import Settings
 
-    trained = load(config=path.parent.parent / "ccf.toml").saved()
+    text = (path.parent.parent / "ccf.toml").read_text()
+    trained = Settings.model_validate(tomllib.loads(text)).saved()
     return SimpleNamespace(id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained)
 
 

@@ -28,13 +28,14 @@ MAP = pa.map_(pa.string(), pa.list_(pa.string()))
 GENRES = ("Drama", "War", "Comedy")
 
 
-def write_lake(folder, users=40, items=50, n=1500, seed=0):
-    "Ratings over 60 days, of users who each like one genre."
+def write_lake(folder, users=40, items=50, n=1500, seed=0, every=1):
+    "Ratings over 60 days, on each or on every fifth, …, of users who each like one genre."
     rng = np.random.default_rng(seed)
     user, item = rng.integers(0, users, n), rng.integers(0, items, n)
     seconds = np.sort(rng.integers(0, 60 * 86400, n))
     z = rng.normal(size=items)[item] + np.where(user % 3 == item % 3, 1.5, -1)
     rating = np.where(rng.random(n) < 1 / (1 + np.exp(-z)), 5.0, 2.0)
+    seconds -= seconds // 86400 % every * 86400
     times = [FIRST + dt.timedelta(seconds=int(s)) for s in seconds]
     days = np.array([t.date() for t in times])
     rows = pa.table(
