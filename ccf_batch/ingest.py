@@ -5,11 +5,12 @@
 # %% ../nbs/api/02_ingest.ipynb #53fdec8b
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .base import atomic
 from .base.console import main, say, step, table
@@ -20,11 +21,12 @@ from .data.database import execute as sql
 from .data.formats import Dataset, Table, detect
 from .data.lake import CONTRACT, check
 from ccf_batch.data.reader import (
-    InputCounts,
     Reader,
     check_rejected,
+    file_counts,
     link_candidates,
     read_all,
+    reasons_of,
     rejects_folder,
     shown,
     write_lake,
@@ -32,7 +34,11 @@ from ccf_batch.data.reader import (
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['IngestCommand', 'run', 'command']
+__all__ = ['EARLY', 'TOTAL', 'TOTAL_ITEMS', 'IngestCommand', 'run', 'LakeCounts', 'warnings', 'command']
+
+# %% ../nbs/api/02_ingest.ipynb #a2ade179
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 # %% ../nbs/api/02_ingest.ipynb #ccc22c01
 def _first_settings(settings: Settings, data: Dataset, has: list[str]) -> Settings:
@@ -141,7 +147,7 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
         reader = Reader(con, settings, data.integers)
         with step(f"Reading {data.name}", stage="reading"):
             read_all(reader, data)
-            counts = check_rejected(con, settings, work / "rejects")
+            check_rejected(con, settings, work / "rejects")
         if new_file:
             has = [name for (name,) in sql(con, "data/reader/attribute_names").fetchall()]
             settings = _first_settings(settings, data, has)
@@ -153,17 +159,13 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
             atomic.remove(rejects_folder(settings))
         if new_file:
             atomic.write(new_file, _toml(settings, data).encode())
-        names = ("events", "users", "items", "seen", "untitled", "first", "last")
-        row = fetch_row(con, "data/reader/counts_of_lake")
-        lake_counts = dict(zip(names, row, strict=True))
-        _report(
-            settings,
-            counts,
-            sql(con, "data/reader/counts_by_reason").fetchall(),
-            lake_counts,
-            new_file is not None,
-        )
-    return lake_counts
+        counts = LakeCounts(*fetch_row(con, "data/reader/counts_of_lake"))
+        _report(settings, con, counts, new_file is not None)
+        for warning in warnings(reader, settings, counts):
+            say(f"⚠ {warning}")
+    config = "" if settings.file in (None, Path("ccf.toml")) else f" --config {settings.file}"
+    say(f"Next: python -m ccf_batch.train{config}")
+    return counts._asdict()
 
 
 def _check_staged(settings: Settings, staged: Path) -> None:
@@ -200,54 +202,103 @@ def _sample(settings: IngestCommand, work: Path) -> Dataset:
     )
 
 # %% ../nbs/api/02_ingest.ipynb #15c49f27
+class LakeCounts(NamedTuple):
+    "Numbers of a lake."
+
+    events: int
+    users: int
+    items: int
+    seen: int  # Items with an event
+    untitled: int  # Items without a title
+    first: dt.datetime  # Of the events, naive UTC
+    last: dt.datetime
+
+
 def _report(
     settings: Settings,
-    counts: list[InputCounts],
-    reasons: list[tuple],  # Rows of `data/reader/counts_by_reason`
-    lake_counts: dict[str, Any],  # By name, from `data/reader/counts_of_lake`
+    con: DuckDBPyConnection,  # Of the reader
+    lake: LakeCounts,
     new_file: bool,  # Whether the settings file was written now
 ) -> None:
     "Print the summary that ends an ingest."
     table(
         "Rows",
-        ["input", ">read", ">kept", ">rejected"],
-        [(c.input, f"{c.read:,}", f"{c.read - c.rejected:,}", f"{c.rejected:,}") for c in counts],
+        ["input", "file", ">read", ">kept", ">repeated", ">in conflict", ">rejected"],
+        [(c.input, c.file, *(f"{n:,}" for n in c[2:])) for c in file_counts(con)],
     )
-    if reasons:
+    if reasons := reasons_of(con):
+        what = {"fault": "rejected", "repeat": "repeated", "conflict": "in conflict"}
         table(
-            "Rejected, or kept without the value",
+            "Left out, or kept without the value",
             ["input", "field", "reason", "", ">rows", "first", ">row", "value"],
             [
-                (
-                    input,
-                    column or "",
-                    reason,
-                    "kept" if kept else "rejected",
-                    f"{rows:,}",
-                    file,
-                    row,
-                    shown(value),
-                )
-                for input, column, reason, kept, rows, file, row, value in reasons
+                (r.input, r.field or "", r.reason, "kept" if r.kept else what[r.kind])
+                + (f"{r.rows:,}", r.file, r.row, shown(r.value))
+                for r in reasons
             ],
         )
-    span = f"{lake_counts['first']:%Y-%m-%d %H:%M} to {lake_counts['last']:%Y-%m-%d %H:%M} UTC"
+    span = f"{lake.first:%Y-%m-%d %H:%M} to {lake.last:%Y-%m-%d %H:%M} UTC"
     table(
         "Lake",
         ["what", "is"],
         [
-            ("events", f"{lake_counts['events']:,} of {lake_counts['users']:,} users, {span}"),
+            ("events", f"{lake.events:,} of {lake.users:,} users, {span}"),
             (
                 "items",
-                f"{lake_counts['items']:,}, {lake_counts['seen']:,} of them with an event, {lake_counts['untitled']:,} without a title",
+                f"{lake.items:,}, {lake.seen:,} of them with an event, {lake.untitled:,} without a title",
             ),
             ("tables", settings.lake),
             ("rejects", settings.lake / "rejects"),
             ("settings", f"{settings.file}{', written now: look it over' if new_file else ''}"),
         ],
     )
-    config = "" if settings.file in (None, Path("ccf.toml")) else f" --config {settings.file}"
-    say(f"Next: python -m ccf_batch.train{config}")
+
+# %% ../nbs/api/02_ingest.ipynb #fd96ee4a
+EARLY = dt.datetime(1990, 1, 1)  # a lake that ends before has no times, but numbers taken for them
+TOTAL = (
+    0.8  # Spearman's correlation with the events of all time, above which a number may be a total
+)
+TOTAL_ITEMS = 20  # fewest items for which that is said
+
+
+def warnings(
+    reader: Reader,
+    settings: Settings,
+    lake: LakeCounts,
+) -> list[str]:
+    "List what of the data that were read may be meant otherwise, and what a later command will miss."
+    con, found = reader.con, []
+    for kind, ids, one, other in sql(con, "data/reader/ids_alike").fetchall():
+        found.append(
+            f"{ids:,} ids of {kind} differ from another one by case or Unicode form only, as {shown(one)} and "
+            f"{shown(other)}: if they mean the same, write them alike in the source"
+        )
+    if lake.last < EARLY:
+        found.append(
+            f"the last event is of {lake.last:%Y-%m-%d}: is the column of event_ts a time? Counts and the order "
+            "of rows are none"
+        )
+    for name, values in reader.structures.broken.items():
+        found.append(
+            f"{len(values):,} values of the attribute {name!r} are broken lists and were left out, first "
+            f"{shown(values[0])}"
+        )
+    numeric = settings.attributes.numeric
+    totals = sql(
+        con, "data/reader/totals", numeric=numeric, limit=TOTAL, items=TOTAL_ITEMS
+    ).fetchall()
+    for name, correlation, items in totals:
+        found.append(
+            f"the attribute {name!r} ranks {items:,} items as their events of all time do (Spearman's correlation "
+            f"{correlation:.2f}): a total that grows tells every earlier date what came later. If it is one, take "
+            "it out of attributes.numeric"
+        )
+    if lake.untitled > settings.checks.max_untitled * lake.items:
+        found.append(
+            f"{lake.untitled:,} of {lake.items:,} items have no title, more than checks.max_untitled = "
+            f"{settings.checks.max_untitled:g}: score will stop. Give titles, or set it to 1 if there are none"
+        )
+    return found
 
 # %% ../nbs/api/02_ingest.ipynb #c188e677
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.ingest") -> int:

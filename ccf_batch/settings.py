@@ -109,10 +109,14 @@ class Ingest(Group):
     """Column of the tables (or attribute) = column of your file; columns of the same name need no entry."""
     separators: dict[str, str] = {}
     """Attribute = the character that separates its values, as in `genres = "|"`."""
-    time_unit: Literal["s", "ms", "us"] = "s"
+    fields: dict[str, str] = {}
+    """Attribute = the field that counts where its values are structures, as in `genres = "name"`."""
+    items_newest_by: str | None = None
+    """Column of the items by which the newest of several rows of one item counts (a time, a number or a text). Unset: the first row."""
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
     """Unit of `event_ts` where it is a number."""
     max_rejected: float = Field(default=0.01, ge=0, le=1)
-    """Share of rows that may be rejected before the run stops with exit code 2."""
+    """Share of rows that may be rejected before the run stops with exit code 2; repeated rows, and those with which another one disagrees, are none of them."""
 
 
 class Candidates(Group):

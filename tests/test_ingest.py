@@ -71,7 +71,8 @@ def rows(work, table, order=("user_id", "item_id", "event_ts")):
 
 def rejects(work, folder="lake/rejects"):
     table = pq.read_table(work / folder / "rejects.parquet")
-    assert table.schema.names == ["input", "file", "row", "field", "value", "reason", "kept"]
+    names = ["input", "file", "row", "kind", "field", "value", "reason", "kept"]
+    assert table.schema.names == names
     assert table.schema.field("row").type == pa.int64()
     return table.to_pylist()
 
@@ -355,6 +356,9 @@ def test_ids_with_quotes_newlines_emoji(work):
         ("2026-05-01T21:00Z", dt.datetime(2026, 5, 1, 21)),
         ("2026-05-01 21:00:00.25 UTC", dt.datetime(2026, 5, 1, 21, 0, 0, 250000)),
         ("1777665600", dt.datetime(2026, 5, 1, 20)),
+        ("20260501", dt.datetime(2026, 5, 1)),
+        ("20260501.0", dt.datetime(2026, 5, 1)),
+        ("20260501213005", dt.datetime(2026, 5, 1, 21, 30, 5)),
         ("1777665600.5", dt.datetime(2026, 5, 1, 20, 0, 0, 500000)),
     ],
 )
@@ -399,7 +403,17 @@ FUTURE = f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=2):%Y-%m-%d %H:%M:%S}"
         ("", "cy,a,infinity", "event_ts", "infinity", "is no timestamp"),
         ("", "cy,a,1777665600000", "event_ts", "1777665600000", "looks like milliseconds"),
         ("", "cy,a,1777665600000000", "event_ts", None, "looks like microseconds"),
-        ("", "cy,a,20260501", "event_ts", "20260501", "looks like a date without dashes"),
+        ("", "cy,a,20261301", "event_ts", "20261301", "looks like a date without dashes"),
+        ("", "cy,a,1777665600000000000", "event_ts", None, "looks like nanoseconds"),
+        (
+            "",
+            "cy,a,46143.5",
+            "event_ts",
+            "46143.5",
+            "looks like the number of a day in a spreadsheet",
+        ),
+        ("", "cy,a,2026", "event_ts", "2026", "looks like a year"),
+        ("", "cy,a,17", "event_ts", "17", "is too small a number for a time"),
         ("", "cy,a,0", "event_ts", "0", "is not after 1970"),
         ("", "cy,a,-1", "event_ts", "-1", "is not after 1970"),
         pytest.param(
@@ -424,7 +438,7 @@ FUTURE = f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=2):%Y-%m-%d %H:%M:%S}"
         (",label", "cy,a,2026-05-01,2", "label", "2", "is neither 0 nor 1"),
         (",label", "cy,a,2026-05-01,0.6", "label", "0.6", "is neither 0 nor 1"),
         (",ingested_ts", "cy,a,2026-05-01,soon", "ingested_ts", "soon", "is no timestamp"),
-        (",event_id", "cy,a,2026-05-01,e1", "event_id", "e1", "is repeated"),
+        (",event_id", "ann,a,2026-05-01 10:00:00,e1", "event_id", "e1", "is repeated"),
     ],
 )
 def test_a_bad_row_is_rejected_with_its_place(work, header, bad, field, value, reason):
@@ -458,7 +472,8 @@ def test_a_bad_row_is_rejected_with_its_place(work, header, bad, field, value, r
         ("c,", "title", "is empty", True),
         ("c,  ", "title", "is empty", True),
         (",Lost", "item_id", "is empty", False),
-        ("a,Heat again", "item_id", "is repeated", False),
+        ("a,Heat", "item_id", "is repeated", False),
+        ("a,Heat again", "item_id", "another row of it says otherwise", False),
         ("c", "title", "row has too few columns", False),
         ("c,Lamp,extra", None, "row has too many columns", False),
     ],

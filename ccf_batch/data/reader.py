@@ -10,7 +10,7 @@ import datetime as dt
 import glob
 import gzip
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..base import atomic
 from ..base.errors import InputError, explain_os_error
@@ -25,18 +25,21 @@ from ccf_batch.data.formats import (
     is_parquet,
     parquet_schema,
 )
+from .structures import Structures
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['ABSENT', 'ABSENT_LIST', 'Reader', 'read_all', 'shown', 'InputCounts', 'check_rejected', 'rejects_folder',
-           'write_lake', 'link_candidates']
+__all__ = ['ABSENT', 'ABSENT_LIST', 'ABSENT_JSON', 'Reader', 'read_all', 'shown', 'FileCounts', 'file_counts', 'Reason',
+           'reasons_of', 'check_rejected', 'rejects_folder', 'write_lake', 'link_candidates']
 
 # %% ../../nbs/api/data/03_reader.ipynb #5502fda4
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 # %% ../../nbs/api/data/03_reader.ipynb #fbf1af05
-ABSENT, ABSENT_LIST = "ccf_absent", "ccf_absent_list"  # columns of `source` that are always NULL
+# columns of `source` that are always NULL: of texts, lists, and values that are written as JSON
+ABSENT, ABSENT_LIST, ABSENT_JSON = "ccf_absent", "ccf_absent_list", "ccf_absent_json"
 
 
 class Reader:
@@ -53,6 +56,14 @@ class Reader:
         self.files = 0  # Number of files read so far; the last one's id
         self.text_ids: set[str] = set()  # Id columns that a Parquet file has as text
         self.now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        self.structures = Structures(settings.ingest.fields)
+        con.create_function(  # type: ignore[call-overload]  # the enum has another place in DuckDB 1.4
+            "structure_parts",
+            self.structures.parts,
+            [str, str],
+            list[str],
+            null_handling="special",
+        )
         for name in _TABLES:
             sql(con, f"data/reader/{name}")
 
@@ -92,8 +103,9 @@ class Reader:
         import pyarrow.types as t
 
         schema = parquet_schema(file)
-        lists = [f.name for f in schema if t.is_list(f.type) or t.is_large_list(f.type)]
-        scalars = [n for n in schema.names if n not in lists]
+        nested = [f.name for f in schema if _is_nested(f.type)]
+        lists = [f.name for f in schema if _is_list(f.type) and f.name not in nested]
+        scalars = [n for n in schema.names if n not in {*lists, *nested}]
         for name in ("user_id", "item_id"):
             column = table.columns.get(name)
             if column in schema.names and not t.is_integer(schema.field(column).type):
@@ -104,6 +116,7 @@ class Reader:
             file=_literal(file),
             scalars=scalars,
             lists=lists,
+            nested=nested,
         )
         return 0
 
@@ -126,7 +139,9 @@ class Reader:
 
 _TABLES = (
     "keep_order",
+    "trimmed_macro",
     "iso_macro",
+    "digits_of_date_macro",
     "instant_macro",
     "instant_fault_macro",
     "distinct_macro",
@@ -144,6 +159,22 @@ _TABLES = (
 )
 
 
+def _is_list(column_type: pa.DataType) -> bool:
+    import pyarrow.types as t
+
+    kinds = (t.is_list, t.is_large_list, t.is_fixed_size_list, t.is_list_view, t.is_large_list_view)
+    return any(is_kind(column_type) for is_kind in kinds)
+
+
+def _is_nested(column_type: pa.DataType) -> bool:
+    "Tell whether values hold structures, or lists within lists; they are read as JSON."
+    import pyarrow.types as t
+
+    if _is_list(column_type):
+        return t.is_nested(column_type.value_type)
+    return t.is_struct(column_type) or t.is_map(column_type)
+
+
 def _literal(file: Path) -> str:
     "Escape the characters of a path that DuckDB would read as a pattern."
     return glob.escape(str(file))
@@ -158,7 +189,7 @@ def _check_names(file: Path, table: Table) -> None:
             f"{file}: has more than one column {repeated[0]!r}; rename them",
             redacted=f"{file}: has two columns of one name; rename them",
         )
-    reserved = sorted({"ccf_row", ABSENT, ABSENT_LIST} & set(names))
+    reserved = sorted({"ccf_row", ABSENT, ABSENT_LIST, ABSENT_JSON} & set(names))
     if reserved:
         raise InputError(
             f"{file}: has a column {reserved[0]!r}, a name that is used here; rename it"
@@ -224,12 +255,21 @@ def _add_entities(
     genres: bool,  # Whether to report items whose title has no genres
 ) -> None:
     "Read all files of items or users."
+    version = reader.settings.ingest.items_newest_by if input == "items" else None
+    if version and not any(version in column_names(file, table.text) for file in table.files):
+        raise InputError(
+            f"{table.files[0]}: has no column {version!r}, by which ingest.items_newest_by takes the "
+            "newest of several rows of one item"
+        )
     for file in table.files:
         reader.read(file, input, table)
         if genres:
             sql(reader.con, "data/reader/missing_genres", file_id=reader.files)
         lists = _in_order(reader.con, table.attributes, "VARCHAR[]")
         scalars = _in_order(reader.con, table.attributes, "VARCHAR")
+        columns = {"keys": list(scalars), "columns": list(scalars.values())}
+        in_brackets = sql(reader.con, "data/reader/bracketed_attributes", **columns).fetchall()
+        reader.structures.in_brackets = {key for (key,) in in_brackets}
         sql(
             reader.con,
             "data/reader/add_entities",
@@ -239,16 +279,17 @@ def _add_entities(
             title=table.columns.get("title", ABSENT),
             available_from=table.columns.get("available_from", ABSENT),
             available_to=table.columns.get("available_to", ABSENT),
+            version=version if version in column_names(file, table.text) else ABSENT,
             unit=reader.settings.ingest.time_unit,
             integers=reader.integers,
-            keys=list(scalars),
-            columns=list(scalars.values()),
+            **columns,
             separators=[table.separators.get(key, "") for key in scalars],
             list_keys=list(lists),
             list_columns=list(lists.values()),
             numeric=numeric,
             nothing=list(table.nothing),
         )
+        reader.structures.check(str(file))
 
 
 def _in_order(
@@ -270,17 +311,27 @@ def read_all(reader: Reader, data: Dataset) -> None:
         if data.labelled:
             _add_genres(reader, data)
         _add_entities(reader, "items", data.items, list(data.numeric), data.movies is not None)
+        sql(con, "data/reader/years_of_titles")
     if data.users is not None:
         _add_entities(reader, "users", data.users, [], False)
     sql(con, "data/reader/faults_of_events")
     sql(con, "data/reader/faults_of_entities")
-    names = {
-        "item_id": data.items.columns["item_id"] if data.items else "item_id",
-        "user_id": data.users.columns["user_id"] if data.users else "user_id",
-    }
-    sql(con, "data/reader/repeated_entities", **names)
+    newest_by = reader.settings.ingest.items_newest_by
+    counts = f"the one of the greatest {newest_by}" if newest_by else "the first one"
+    sql(
+        con,
+        "data/reader/repeated_entities",
+        item_id=data.items.columns["item_id"] if data.items else "item_id",
+        user_id=data.users.columns["user_id"] if data.users else "user_id",
+        rule=f"another row of it says otherwise, and counts: {counts}",
+    )
     if data.items is not None:
-        sql(con, "data/reader/unknown_items", field=data.interactions.columns["item_id"])
+        lost = next((c for c in _input_counts(con) if c.input == "items" and c.rejected), None)
+        reason = "is in no row of items"
+        if lost:
+            reason += f" ({lost.rejected:,} of their {lost.read:,} rows are rejected)"
+        field = data.interactions.columns["item_id"]
+        sql(con, "data/reader/unknown_items", field=field, reason=reason)
     sql(con, "data/reader/repeated_events")
 
 
@@ -298,54 +349,117 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= 60 else value[:57] + "…")
 
 
-class InputCounts(NamedTuple):
-    "Numbers of rows of one input: interactions, items or users."
+class FileCounts(NamedTuple):
+    "Numbers of rows of one file, or of all files of one input."
+
+    input: str  # interactions, items or users
+    file: str
+    read: int
+    kept: int
+    repeated: int  # Rows that say what another one says
+    conflicting: int  # Rows with which another one disagrees, and counts
+    rejected: int
+
+
+def file_counts(con: DuckDBPyConnection) -> list[FileCounts]:
+    "Count what became of the rows of each file, in the order of reading."
+    return [FileCounts(*row) for row in sql(con, "data/reader/counts_by_file").fetchall()]
+
+
+def _input_counts(con: DuckDBPyConnection) -> list[FileCounts]:
+    "Sum the counts of the files of each input: items and users before the interactions that need them."
+    files = file_counts(con)
+    inputs = sorted({c.input for c in files}, key=lambda i: (i == "interactions", i))
+    totals = []
+    for input in inputs:
+        rows = [c for c in files if c.input == input]
+        names = ", ".join(c.file for c in rows)
+        totals.append(
+            FileCounts(input, names, *(sum(n) for n in zip(*(c[2:] for c in rows), strict=True)))
+        )
+    return totals
+
+
+class Reason(NamedTuple):
+    "Rows or values that were rejected or left out for one reason."
 
     input: str
-    read: int
-    rejected: int
+    field: str | None
+    reason: str
+    kind: str  # fault, repeat or conflict
+    kept: bool  # Whether the row stays without the value
+    rows: int
+    file: str  # Of the first of them
+    row: int
+    value: str  # Untrusted
+
+    def __str__(self) -> str:
+        "Describe it in a line, with its first occurrence."
+        return (
+            f"{self.rows:,} × {self.field or 'row'} {self.reason} "
+            f"(first: {self.file}, row {self.row}, {shown(self.value)})"
+        )
+
+
+def reasons_of(con: DuckDBPyConnection) -> list[Reason]:
+    "List why rows or values were left out: items first, then the most frequent reasons."
+    return [Reason(*row) for row in sql(con, "data/reader/counts_by_reason").fetchall()]
 
 
 def check_rejected(
     con: DuckDBPyConnection,
     settings: Settings,
     beside: Path,  # Folder in which the rejects are staged, on the lake's file system
-) -> list[InputCounts]:
-    "Count rows by input. Raises `InputError` and writes the rejects where too many are rejected, or none is left."
-    counts = [InputCounts(*row) for row in sql(con, "data/reader/counts_by_input").fetchall()]
-    reasons = sql(con, "data/reader/counts_by_reason").fetchall()
-    for input, read, _ in counts:
-        if not read:
-            raise InputError(f"{input}: has no row in {_names(con, input)}")
-    for input, read, rejected in counts:
-        if rejected > settings.ingest.max_rejected * read or rejected == read:
-            atomic.make(beside)
-            with atomic.writing(beside):
-                sql(con, "data/reader/write_rejects", file=str(beside / "rejects.parquet"))
-            final = rejects_folder(settings)
-            if atomic.swap_in(beside, final, settings.paths.allow_gap):
-                atomic.remove(beside)
-            first = [r for r in reasons if r[0] == input and not r[3]][:5]
-            lines = [
-                f"{rows:,} × {column or 'row'} {reason} (first: {file}, row {row}, {shown(value)})"
-                for _, column, reason, _, rows, file, row, value in first
-            ]
-            raise InputError(
-                f"{rejected:,} of {read:,} rows of {input} are rejected, more than ingest.max_rejected = "
-                f"{settings.ingest.max_rejected:g} allows; the lake is as it was, and all of them are in "
-                f"{final}\n  " + "\n  ".join(lines)
-            )
-    return counts
+) -> None:
+    "Raise `InputError` and write the rejects where too many rows are rejected, none is left, or no value of an attribute."
+    counts = _input_counts(con)
+    for c in counts:
+        if not c.read:
+            raise InputError(f"{c.input}: has no row in {c.file}")
+    reasons = reasons_of(con)
+    faults = [r for r in reasons if r.kind == "fault"]
+    share = settings.ingest.max_rejected
+    over = [c for c in counts if c.rejected > share * c.read or not c.kept]
+    for c in over[:1]:  # items first: what their rows lack, interactions cannot find
+        lines = [str(r) for r in faults if r.input == c.input and not r.kept][:5]
+        _refuse(
+            con, settings, beside,
+            f"{c.rejected:,} of {c.read:,} rows of {c.input} are rejected, more than "
+            f"ingest.max_rejected = {share:g} allows; the lake is as it was, and all of them are in "
+            f"{rejects_folder(settings)}", lines,
+        )  # fmt: skip
+    names = {name for (name,) in sql(con, "data/reader/attribute_names").fetchall()}
+    groups = settings.attributes
+    for group in ("categorical", "numeric", "text"):
+        for name in getattr(groups, group):
+            lines = [str(r) for r in faults if r.field == name and r.input == "items"]
+            if name not in names and lines:
+                _refuse(
+                    con, settings, beside,
+                    f"items: no value of the attribute {name!r} of attributes.{group} can be read; the lake "
+                    f"is as it was, and all of them are in {rejects_folder(settings)}", lines,
+                )  # fmt: skip
+
+
+def _refuse(
+    con: DuckDBPyConnection,
+    settings: Settings,
+    beside: Path,  # As for `check_rejected`
+    message: str,
+    lines: list[str],  # With values of rows
+) -> NoReturn:
+    "Write the rejects in place of a lake, and raise `InputError`."
+    atomic.make(beside)
+    with atomic.writing(beside):
+        sql(con, "data/reader/write_rejects", file=str(beside / "rejects.parquet"))
+    if atomic.swap_in(beside, rejects_folder(settings), settings.paths.allow_gap):
+        atomic.remove(beside)
+    raise InputError("\n  ".join([message, *lines]))
 
 
 def rejects_folder(settings: Settings) -> Path:
     "Return the folder for the rejects of a run that wrote no lake."
     return settings.lake.with_name(f"{settings.lake.name}.rejects")
-
-
-def _names(con: DuckDBPyConnection, input: str) -> str:
-    "List the files of an input."
-    return ", ".join(name for (name,) in sql(con, "data/reader/file_names", input=input).fetchall())
 
 # %% ../../nbs/api/data/03_reader.ipynb #5f912bf4
 def write_lake(reader: Reader, data: Dataset, lake: Path) -> None:

@@ -23,6 +23,8 @@ MODEL = closure(
     {"cf.encoder": "cf.sasrec"},
 )
 ELSEWHERE = {  # statements that no module runs
+    "benchmarks/csv_items": "benchmarks/ingest.py",
+    "benchmarks/csv_part": "benchmarks/ingest.py",
     "benchmarks/interactions": "benchmarks/assemble.py",
     "benchmarks/items": "benchmarks/assemble.py",
     "data/database/version": "nbs/api/data/00_database.ipynb",

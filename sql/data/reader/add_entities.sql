@@ -1,6 +1,7 @@
 -- Adds the rows of `source` to `entities`, each with its faults.
--- $input: 'items' or 'users'; $file_id; $id, $title, $available_from, $available_to: the file's own
--- column names, 'ccf_absent' for what it has not; $unit: of a numeric time; $integers: whether ids must
+-- Blanks around ids are trimmed.
+-- $input: 'items' or 'users'; $file_id; $id, $title, $available_from, $available_to, $version: the file's
+-- own column names, 'ccf_absent' for what it has not; $unit: of a numeric time; $integers: whether ids must
 -- be whole numbers; $keys, $columns, $separators: attributes, their columns (in the table's order, before
 -- `ccf_absent`), the character that separates their values or ''; $list_keys, $list_columns: the same for columns that are
 -- lists; $numeric: attributes that must be numbers; $nothing: values that mean that there is none
@@ -12,6 +13,7 @@ WITH named AS (
         trim(COLUMNS(lambda c: c = $title), E' \t\r\n') AS title,
         COLUMNS(lambda c: c = $available_from) AS available_from,
         COLUMNS(lambda c: c = $available_to) AS available_to,
+        trimmed(COLUMNS(lambda c: c = $version)) AS version,
         list_value(*COLUMNS(lambda c: list_contains($columns::VARCHAR[], c) OR c = 'ccf_absent')) AS texts,
         list_value(*COLUMNS(lambda c: list_contains($list_columns::VARCHAR[], c) OR c = 'ccf_absent_list')) AS lists
     FROM source
@@ -25,41 +27,30 @@ paired AS (
         ) AS pairs
     FROM named
 ),
-dated AS (
-    -- a year at the end of a title, as in "Toy Story (1995)", is an attribute where there is none of that name
-    SELECT
-        * EXCLUDE (pairs),
-        CASE
-            WHEN regexp_matches(title, '\((1[89]|20)\d\d\)$')
-                AND len(list_filter(pairs, lambda p: p.key = 'year')) = 0
-            THEN list_append(pairs, {'key': 'year', 'parts': [title[-5:-2]]})
-            ELSE pairs
-        END AS pairs
-    FROM paired
-),
 judged AS (
     SELECT
         *,
         list_filter(pairs, lambda p: list_contains($numeric::VARCHAR[], p.key)
             AND len(list_filter(p.parts, lambda s: NOT coalesce(isfinite(try_cast(s AS DOUBLE)), false))) > 0
         ) AS no_numbers
-    FROM dated
+    FROM paired
 )
 SELECT
     $input AS input,
     $file_id AS file_id,
     ccf_row,
-    id,
+    trimmed(id) AS id,
     CASE WHEN title <> '' THEN title END AS title,
     list_filter(pairs, lambda p: NOT list_contains(no_numbers, p)) AS pairs,
     instant(available_from, $unit) AS available_from,
     instant(available_to, $unit) AS available_to,
+    version,
     list_filter(list_concat(
         [
             CASE
-                WHEN id IS NULL OR trim(id) = '' THEN
+                WHEN trimmed(id) IS NULL THEN
                     {'field': $id, 'value': id, 'reason': 'is empty', 'kept': false}
-                WHEN $integers AND NOT regexp_full_match(id, '-?[0-9]{1,18}') THEN
+                WHEN $integers AND NOT regexp_full_match(trimmed(id), '-?[0-9]{1,18}') THEN
                     {'field': $id, 'value': id, 'reason': 'is no whole number', 'kept': false}
             END,
             CASE WHEN $input = 'items' AND coalesce(title, '') = '' THEN
@@ -76,6 +67,11 @@ SELECT
             END
         ],
         list_transform(no_numbers, lambda p:
-            {'field': p.key, 'value': array_to_string(p.parts, '|'), 'reason': 'is no number', 'kept': true})
+            {'field': p.key, 'value': array_to_string(p.parts, '|'),
+             'reason': CASE
+                 WHEN regexp_full_match(p.parts[1], '-?\d+([.]\d{3})*,\d+') THEN
+                     'is no number: write the decimal comma as a point, as in 9.99'
+                 ELSE 'is no number'
+             END, 'kept': true})
     ), lambda f: f IS NOT NULL) AS faults
 FROM judged;

@@ -1,4 +1,4 @@
--- Adds the rows of `source` to `events`, each with its first fault or none.
+-- Adds the rows of `source` to `events`, each with its first fault or none. Blanks around ids are trimmed.
 -- $file_id; $user_id, $item_id, $event_ts, $rating, $label, $event_id, $ingested_ts: the file's own
 -- column names, 'ccf_absent' for what it has not; $unit: of a numeric time; $now: naive UTC;
 -- $integers: whether ids must be whole numbers
@@ -18,6 +18,8 @@ WITH named AS (
 valued AS (
     SELECT
         *,
+        trimmed(user_id) AS user,
+        trimmed(item_id) AS item,
         try_cast(rating AS DOUBLE) AS stars,
         CASE lower(label) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE try_cast(label AS DOUBLE) END AS liked,
         instant_fault(event_ts, $unit, $now) AS event_fault,
@@ -27,21 +29,21 @@ valued AS (
 SELECT
     $file_id AS file_id,
     ccf_row,
-    user_id,
-    item_id,
+    user AS user_id,
+    item AS item_id,
     instant(event_ts, $unit) AS event_ts,
     stars AS rating,
     CASE WHEN liked IN (0, 1) THEN liked END AS label,
     event_id,
     instant(ingested_ts, $unit) AS ingested_ts,
     CASE
-        WHEN user_id IS NULL OR trim(user_id) = '' THEN
+        WHEN user IS NULL THEN
             {'field': $user_id, 'value': user_id, 'reason': 'is empty'}
-        WHEN item_id IS NULL OR trim(item_id) = '' THEN
+        WHEN item IS NULL THEN
             {'field': $item_id, 'value': item_id, 'reason': 'is empty'}
-        WHEN $integers AND NOT regexp_full_match(user_id, '-?[0-9]{1,18}') THEN
+        WHEN $integers AND NOT regexp_full_match(user, '-?[0-9]{1,18}') THEN
             {'field': $user_id, 'value': user_id, 'reason': 'is no whole number'}
-        WHEN $integers AND NOT regexp_full_match(item_id, '-?[0-9]{1,18}') THEN
+        WHEN $integers AND NOT regexp_full_match(item, '-?[0-9]{1,18}') THEN
             {'field': $item_id, 'value': item_id, 'reason': 'is no whole number'}
         WHEN event_fault IS NOT NULL THEN
             {'field': $event_ts, 'value': event_ts, 'reason': event_fault}

@@ -5,7 +5,7 @@ CREATE OR REPLACE MACRO pairs(keys, texts, separators, list_keys, lists, nothing
     list_concat(
         list_transform(
             list_zip(keys, texts, separators),
-            lambda z: {'key': z[1], 'parts': parts(z[2], z[3], nothing)}
+            lambda z: {'key': z[1], 'parts': parts(z[1], z[2], z[3], nothing)}
         ),
         list_transform(
             list_zip(list_keys, lists),

@@ -1,4 +1,4 @@
--- Creates the view `rejects`: every fault with its file, and its row there. In a text file a row is
+-- Creates the view `rejects`: every fault, repeat and conflict with its file, and its row there. In a text file a row is
 -- numbered as an editor numbers lines, as long as no value spans several: the header and rows that
 -- could not be parsed count too, so the k-th parsed row moves down by those before it.
 CREATE VIEW rejects AS
@@ -18,11 +18,11 @@ located AS (
     FROM faults AS x
     ASOF LEFT JOIN shifts AS s ON s.file_id = x.file_id AND x.ccf_row > s.parsed_before
 )
-SELECT f.input, f.path AS file, r.row, r.field, left(r.value, 1000) AS value, r.reason, r.kept
+SELECT f.input, f.path AS file, r.row, r.kind, r.field, left(r.value, 1000) AS value, r.reason, r.kept
 FROM (
-    SELECT l.file_id, l.data_row + f.header AS row, l.field, l.value, l.reason, l.kept
+    SELECT l.file_id, l.data_row + f.header AS row, l.kind, l.field, l.value, l.reason, l.kept
     FROM located AS l JOIN files AS f USING (file_id)
     UNION ALL
-    SELECT file_id, row, field, value, reason, false AS kept FROM unparsed
+    SELECT file_id, row, 'fault' AS kind, field, value, reason, false AS kept FROM unparsed
 ) AS r
 JOIN files AS f USING (file_id);

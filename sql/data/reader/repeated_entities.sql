@@ -1,7 +1,37 @@
--- Adds to `faults` the items and users whose id an earlier row has.
--- $item_id, $user_id: the files' own names of the columns
+-- Adds to `faults` the rows of items and users whose id another row has. A row that says the same as an
+-- earlier one is a 'repeat'. Where rows disagree, the one of the greatest `version` counts (a number, a
+-- time or a text; without one the first row), and each other statement is a 'conflict'.
+-- $item_id, $user_id: the files' own names of the columns; $rule: which row counts, in words
 INSERT INTO faults
-SELECT file_id, ccf_row, CASE input WHEN 'items' THEN $item_id ELSE $user_id END AS field, id AS value, 'is repeated: the first row counts' AS reason, false AS kept
-FROM entities
-WHERE id IS NOT NULL
-QUALIFY row_number() OVER (PARTITION BY input, id ORDER BY file_id, ccf_row) > 1;
+WITH named AS (
+    SELECT * FROM entities WHERE id IS NOT NULL
+),
+copies AS (
+    SELECT
+        n.*,
+        row_number() OVER (
+            PARTITION BY input, id, title, pairs, available_from, available_to, version
+            ORDER BY file_id, ccf_row
+        ) AS copy
+    FROM named AS n
+    SEMI JOIN (SELECT input, id FROM named GROUP BY ALL HAVING count(*) > 1) AS s USING (input, id)
+),
+judged AS (
+    SELECT *, 'repeat' AS kind FROM copies WHERE copy > 1
+    UNION ALL
+    SELECT *, 'conflict' AS kind
+    FROM copies
+    WHERE copy = 1
+    QUALIFY row_number() OVER (
+        PARTITION BY input, id
+        ORDER BY
+            try_cast(version AS DOUBLE) DESC NULLS LAST, iso(version) DESC NULLS LAST,
+            version DESC NULLS LAST, file_id, ccf_row
+    ) > 1
+)
+SELECT
+    file_id, ccf_row, kind,
+    CASE input WHEN 'items' THEN $item_id ELSE $user_id END AS field, id AS value,
+    CASE kind WHEN 'repeat' THEN 'is repeated: one row counts' ELSE $rule END AS reason,
+    false AS kept
+FROM judged;

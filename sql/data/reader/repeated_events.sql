@@ -1,25 +1,55 @@
--- Adds to `faults` the events that an earlier row has already: the same event_id or, without one, the
--- same user, item and time.
+-- Adds to `faults` the events of which only one row can count: those of one event_id or, without one, of
+-- one user, item and time. A row that says the same as an earlier one is a 'repeat'. Where rows disagree,
+-- one counts and each other statement is a 'conflict': a like counts over its absence (label 1, then no
+-- label), a rating over none, and of ratings the last in the order of files and rows. Of equal rows the
+-- one that arrived first counts.
 INSERT INTO faults
-WITH by_id AS (
-    SELECT event_id FROM good_events WHERE event_id IS NOT NULL GROUP BY ALL HAVING count(*) > 1
-),
-by_content AS (
-    SELECT user_id, item_id, event_ts FROM good_events WHERE event_id IS NULL GROUP BY ALL HAVING count(*) > 1
-),
-repeated AS (
+WITH keyed AS (
     SELECT
-        file_id, ccf_row, 'event_id' AS field, event_id AS value,
-        row_number() OVER (PARTITION BY event_id ORDER BY file_id, ccf_row) AS nth
-    FROM good_events SEMI JOIN by_id USING (event_id)
+        *,
+        CASE WHEN event_id IS NULL THEN user_id END AS key_user,
+        CASE WHEN event_id IS NULL THEN item_id END AS key_item,
+        CASE WHEN event_id IS NULL THEN event_ts END AS key_ts
+    FROM good_events
+),
+-- the hash alone keeps this small: rows that share one by chance are told apart below
+suspects AS (
+    SELECT hash(event_id, key_user, key_item, key_ts) AS key
+    FROM keyed
+    GROUP BY key
+    HAVING count(*) > 1
+),
+copies AS (
+    SELECT
+        k.*,
+        row_number() OVER (
+            statement ORDER BY ingested_ts NULLS FIRST, file_id, ccf_row
+        ) AS copy,
+        max({'file_id': file_id, 'ccf_row': ccf_row}) OVER statement AS last
+    FROM keyed AS k
+    SEMI JOIN suspects AS s ON s.key = hash(k.event_id, k.key_user, k.key_item, k.key_ts)
+    WINDOW statement AS (
+        PARTITION BY event_id, key_user, key_item, key_ts, user_id, item_id, event_ts, rating, label
+    )
+),
+judged AS (
+    SELECT *, 'repeat' AS kind FROM copies WHERE copy > 1
     UNION ALL
-    SELECT
-        file_id, ccf_row, 'user, item, time' AS field,
-        concat_ws(', ', user_id, item_id, event_ts::VARCHAR) AS value,
-        row_number() OVER (PARTITION BY user_id, item_id, event_ts ORDER BY file_id, ccf_row) AS nth
-    FROM good_events SEMI JOIN by_content USING (user_id, item_id, event_ts)
-    WHERE event_id IS NULL
+    SELECT *, 'conflict' AS kind
+    FROM copies
+    WHERE copy = 1
+    QUALIFY row_number() OVER (
+        PARTITION BY event_id, key_user, key_item, key_ts
+        ORDER BY coalesce(label = 1, false) DESC, rating IS NOT NULL DESC, label IS NULL DESC, last DESC
+    ) > 1
 )
-SELECT file_id, ccf_row, field, value, 'is repeated: the first row counts' AS reason, false AS kept
-FROM repeated
-WHERE nth > 1;
+SELECT
+    file_id, ccf_row, kind,
+    CASE WHEN event_id IS NULL THEN 'user, item, time' ELSE 'event_id' END AS field,
+    coalesce(event_id, concat_ws(', ', user_id, item_id, event_ts::VARCHAR)) AS value,
+    CASE kind
+        WHEN 'repeat' THEN 'is repeated: one row counts'
+        ELSE 'another row of it says otherwise, and counts: a like over none, a rating over none, the last rating'
+    END AS reason,
+    false AS kept
+FROM judged;
