@@ -217,8 +217,12 @@ class Train(Group):
 
     max_examples: int = Field(default=50_000, ge=1)
     """Newest labelled rows that the LM is trained on; the output gives the number left out."""
+    max_examples_per_user: int = Field(default=10_000, ge=1)
+    """Newest examples of one user, sampled negatives included; a bound on programs that act as users. The output gives the number left out."""
     negatives: int = Field(default=4, ge=1)
-    """Sampled negatives a positive where feedback is implicit."""
+    """Negatives sampled for each like, where they are sampled."""
+    negatives_from: Literal["auto", "explicit", "sampled", "both"] = "auto"
+    """explicit: dislikes; sampled: items drawn for each like, and dislikes are left out; both: dislikes and drawn items. auto: explicit where at least 5% of the events are dislikes, sampled where none is, else both."""
     epochs: int = Field(default=3, ge=1)
     """Passes over the examples, in each stage."""
     max_steps: int | None = Field(default=None, ge=1)

@@ -92,6 +92,8 @@ def train_model(settings: TrainCommand) -> TrainedModel:
         con = connect(":memory:", settings.score.memory_limit, settings.score.threads)
         assembly = Assembly(con, settings, settings.date)
         catalogue = assembly.catalogue()
+        supplied = any(assembly.has_supplied(split) for split in ("train", "valid"))
+        say(f"  negatives: {'as supplied' if supplied else assembly.negatives()}")
         train = read_examples(assembly, "train", settings)
         valid = read_examples(assembly, "valid", settings)
     title = f"Fitting the CF encoder {encoder_name(settings)}, {settings.cf.out_of_fold}"

@@ -84,7 +84,7 @@ def read_rows(
     parts = {
         "train": before.examples("train"),
         "valid": before.examples("valid"),
-        "test": after.examples_after(before.cutoff),
+        "test": after.examples_after(before.cutoff, before.negatives()),
     }
     for name, batch in parts.items():
         assert batch.label is not None
@@ -231,6 +231,8 @@ class MethodRunner:
             settings.history_length,
             settings.train.max_examples,
             settings.train.negatives,
+            settings.train.negatives_from,
+            settings.train.max_examples_per_user,
             settings.cf.max_examples,
             settings.domain.model_dump(),
             settings.users.model_dump(),
@@ -254,6 +256,8 @@ class MethodRunner:
             settings.history_length,
             settings.train.max_examples,
             settings.train.negatives,
+            settings.train.negatives_from,
+            settings.train.max_examples_per_user,
             settings.train.seed,
             settings.users.model_dump(),
             settings.score.shard_users,
