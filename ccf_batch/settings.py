@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -405,6 +406,15 @@ class Settings(Flags):
     def file(self) -> Path | None:
         "The settings file that was named, whether it exists or not; None: defaults alone."
         return self._file
+
+    @property
+    def config_flag(self) -> str:
+        "Flag of a proposed command that names the settings file; empty where it is `ccf.toml` of this folder."
+        return (
+            ""
+            if self._file in (None, Path("ccf.toml"))
+            else f" --config {shlex.quote(str(self._file))}"
+        )
 
     @property
     def workspace(self) -> Path:

@@ -159,9 +159,7 @@ def run(
             path = bundle.save(model, metrics, round(seconds, 1))
         state_file(settings).unlink()
     say(f"  {path}")
-    default = settings.file in (None, Path("ccf.toml"))
-    config = "" if default else f" --config {settings.file}"
-    say(f"Next: python -m ccf_batch.score{config} --date {date}")
+    say(f"Next: python -m ccf_batch.score{settings.config_flag} --date {date}")
     return path
 
 # %% ../nbs/api/03_train.ipynb #3dadfe81
