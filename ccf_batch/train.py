@@ -144,6 +144,7 @@ def run(
 ) -> Path:  # The bundle
     "Train a bundle, print its validation and the next command."
     from ccf_batch.data import lake
+    from ccf_batch.lm import causal_lm
     from ccf_batch.model import bundle
     from ccf_batch.model.fit import deterministic
 
@@ -154,6 +155,8 @@ def run(
         deterministic(),
     ):
         lake.check(settings)
+        if settings.model.base != "nano":
+            causal_lm.locate(settings)  # before anything is fitted
         model, date, metrics, seconds = train_model(settings)
         with step("Writing the bundle", stage="writing_bundle"):
             path = bundle.save(model, metrics, round(seconds, 1))

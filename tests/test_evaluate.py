@@ -435,7 +435,7 @@ def purchases(folder, late):
 
 def test_rows_are_of_the_kind_that_the_bundle_was_trained_on(tmp_path, capsys):
     "Negatives were sampled in training, so they are sampled here, though many dislikes came since."
-    late = [(f"new{n % 9}", f"i{n % 20}", 5.0 if n % 2 else 1.0) for n in range(160)]
+    late = [(f"new{n}", f"i{n % 20}", 5.0 if n % 2 else 1.0) for n in range(160)]
     folder = purchases(tmp_path, late)
     assert evaluate_in(folder) == 0
     out = capsys.readouterr().out

@@ -23,7 +23,7 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['EXPLICIT_SHARE', 'DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Negatives',
-           'decide_negatives', 'LeftOut', 'Labelled', 'Assembly']
+           'decide_negatives', 'OmittedRows', 'Labelled', 'Assembly']
 
 # %% ../../nbs/api/data/07_assemble.ipynb #4874392b
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def decide_negatives(
     return Negatives(source, setting, events, likes)
 
 # %% ../../nbs/api/data/07_assemble.ipynb #1b1fadcc
-class LeftOut(NamedTuple):
+class OmittedRows(NamedTuple):
     "Labelled rows that are no examples, by reason."
 
     older: int = 0  # than the newest that `cf.max_examples` allows
@@ -234,7 +234,7 @@ class Labelled(AsOf):
     "View that also reads the labelled rows before the cut-off, each with the user's history at its time."
 
     # Of the last `examples` or `examples_after`:
-    left_out = LeftOut()
+    omitted = OmittedRows()
     decided: Negatives | None = None  # None: the examples were supplied
 
     def negatives(self) -> Negatives:
@@ -270,12 +270,12 @@ class Labelled(AsOf):
             valid=valid,
             **limits,
         )
-        self.left_out = LeftOut()
+        self.omitted = OmittedRows()
         if not valid:
             (of_user,) = fetch_row(self.con, "data/assemble/events_beyond", **limits)
             dislikes = 0 if negatives.explicit else negatives.events - negatives.likes
             older = max(0, negatives.events - dislikes - of_user - events)
-            self.left_out = LeftOut(older, of_user, dislikes=dislikes)
+            self.omitted = OmittedRows(older, of_user, dislikes=dislikes)
         return self._read_groups(negatives.sampled)
 
     def _events_for(self, rows: int, negatives: Negatives) -> int:
@@ -296,10 +296,10 @@ class Labelled(AsOf):
             return self._read_supplied("test", since, 2**62)
         self.decided = negatives = negatives or self.negatives()
         execute(self.con, "data/assemble/labelled_since", since=since, dislikes=negatives.explicit)
-        self.left_out = LeftOut()
+        self.omitted = OmittedRows()
         if not negatives.explicit:
             (dislikes,) = fetch_row(self.con, "data/assemble/dislikes_since", since=since)
-            self.left_out = LeftOut(dislikes=dislikes)
+            self.omitted = OmittedRows(dislikes=dislikes)
         return self._read_groups(negatives.sampled)
 
     def has_supplied(self, split: str) -> bool:
@@ -321,7 +321,7 @@ class Labelled(AsOf):
         execute(self.con, "data/assemble/labelled_brought", newest=newest, **rows)
         (total,) = fetch_row(self.con, "data/assemble/examples_total", **rows)
         (used,) = fetch_row(self.con, "data/assemble/labelled_count")
-        self.left_out, self.decided = LeftOut(older=total - used), None
+        self.omitted, self.decided = OmittedRows(older=total - used), None
         return self._read_groups(sampled=False)
 
     def _read_groups(self, sampled: bool) -> Batch:
@@ -336,7 +336,7 @@ class Labelled(AsOf):
                 draws=DRAWS * negatives,
             )
             (unpaired,) = fetch_row(self.con, "data/assemble/remove_unpaired")
-            self.left_out = self.left_out._replace(unpaired=unpaired)
+            self.omitted = self.omitted._replace(unpaired=unpaired)
             execute(self.con, "data/assemble/add_negatives")
         length = self.settings.history_length
         execute(self.con, "data/assemble/moments", history_length=length)
@@ -358,7 +358,7 @@ class Labelled(AsOf):
         if self.decided is not None and not self.decided.events:
             fix = "ingest some, or take a later date"
             return f"there are no {name}: no event is known before {self.date}; {fix}"
-        if self.left_out.unpaired and not rows:
+        if self.omitted.unpaired and not rows:
             return (
                 f"no negative can be sampled for the {name}: at the time of each like, its user had taken "
                 f"every item that was available ({_count(users, 'user')}, {_count(items, 'item')} with "

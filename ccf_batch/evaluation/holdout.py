@@ -306,7 +306,7 @@ def add_bundle(
 def _describe_rows(assembly: Assembly, batch: Batch, name: str) -> None:
     "Print where negatives come from and what is left out. Raises `NothingToDo` where no row is left."
     say(f"  negatives: {assembly.decided or 'as supplied'}")
-    for sentence in assembly.left_out.sentences():
+    for sentence in assembly.omitted.sentences():
         say(f"  {sentence}")
     reason = assembly.missing_class(batch, name)
     if reason and not len(batch.candidate):

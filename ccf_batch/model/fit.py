@@ -166,7 +166,7 @@ def read_examples(
     assert batch.label is not None
     rows, likes = len(batch.candidate), int(batch.label.sum())
     say(f"  {split}: {rows:,} examples, {likes:,} likes, {len(batch):,} groups of user and history")
-    for sentence in assembly.left_out.sentences():
+    for sentence in assembly.omitted.sentences():
         say(f"  {split}: {sentence}")
     reason = assembly.missing_class(batch, f"{split} examples before {assembly.date}")
     if reason:

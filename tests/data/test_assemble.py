@@ -256,11 +256,11 @@ def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, n
     )
     assert Counter(rows_of(everything)) == labelled
 
-    train, left_out = assembly.examples("train"), assembly.left_out.older
+    train, left_out = assembly.examples("train"), assembly.omitted.older
     valid = assembly.examples("valid")
     rows = Counter(rows_of(train)) + Counter(rows_of(valid))
     assert rows <= labelled and rows.total() == min(newest, labelled.total())
-    assert (left_out, assembly.left_out.older) == (labelled.total() - rows.total(), 0)
+    assert (left_out, assembly.omitted.older) == (labelled.total() - rows.total(), 0)
     assert len(valid.candidate) >= 1
     if len(train):
         assert train.event_ts.max() < valid.event_ts.min()
@@ -317,7 +317,7 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
     rows = rows_of(batch)
     likes = Counter((u, r, ts) for u, r, y, ts in rows if y == 1)
     known = Counter((e.user, oracle.row[e.item], e.ts) for e in oracle.known)
-    assert likes <= known and assembly.left_out.unpaired == (known - likes).total()
+    assert likes <= known and assembly.omitted.unpaired == (known - likes).total()
     counted = Counter(e.item for e in oracle.known)
     sampled = Counter((u, ts) for u, _, y, ts in rows if y == 0)
     for user, r, label, ts in rows:
@@ -511,7 +511,7 @@ def test_brought_examples_keep_their_histories(tmp_path):
     s = settings_for(tmp_path, prompt={"history_length": 2})
     assembly = Assembly(connect(), s)
     assert groups_of(assembly.examples("train")) == [(1, [0, 3], [1], [1])]
-    assert assembly.left_out.older == 1  # an item that the catalogue lacks
+    assert assembly.omitted.older == 1  # an item that the catalogue lacks
     assert assembly.examples("valid").not_cold.tolist() == [1]
     assert groups_of(assembly.examples_after(START)) == [(1, [0, 3], [3], [1])]
     assert len(assembly.examples_after(START + 4 * dt.timedelta(hours=1))) == 0

@@ -10,7 +10,7 @@ from ccf_batch import ingest, train
 from ccf_batch.base.console import main
 from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load
-from ccf_batch.data.assemble import EXPLICIT_SHARE, Assembly, LeftOut, decide_negatives
+from ccf_batch.data.assemble import EXPLICIT_SHARE, Assembly, OmittedRows, decide_negatives
 from ccf_batch.data.database import connect
 from ccf_batch.model.fit import read_examples
 
@@ -124,13 +124,13 @@ def test_a_setting_decides_against_the_share(tmp_path):
         assert sizes(Assembly(connect(), settings))["train"] == expected
     assembly = Assembly(connect(), load(config=config, flags=["--train.negatives-from", "sampled"]))
     batch = assembly.examples("train")
-    assert assembly.left_out == LeftOut(dislikes=24)
+    assert assembly.omitted == OmittedRows(dislikes=24)
     assert len(batch.label) == 5 * batch.label.sum()
     assert str(assembly.negatives()) == (
         "sampled (train.negatives_from; 24 of 1,200 events are dislikes)"
     )
     after = assembly.examples_after(START)
-    assert assembly.left_out == LeftOut(dislikes=24)
+    assert assembly.omitted == OmittedRows(dislikes=24)
     assert (len(after.label), after.label.sum()) == (5 * 1176, 1176)
 
 
@@ -148,8 +148,8 @@ def test_a_bot_that_has_taken_everything_teaches_nothing(tmp_path):
     assembly = Assembly(connect(), settings_for(tmp_path))
     valid = assembly.examples("valid")
     batch = assembly.examples("train")
-    assert assembly.left_out.of_user == 11_000 - 2_000  # train.max_examples_per_user, by 5
-    assert assembly.left_out.unpaired > 0
+    assert assembly.omitted.of_user == 11_000 - 2_000  # train.max_examples_per_user, by 5
+    assert assembly.omitted.unpaired > 0
     for part in (batch, valid):
         assert "bot" not in part.user_id.to_pylist()
         assert part.label.mean() == pytest.approx(0.2, abs=0.002)
@@ -158,7 +158,7 @@ def test_a_bot_that_has_taken_everything_teaches_nothing(tmp_path):
     many = {"max_examples_per_user": 100_000}
     assembly = Assembly(connect(), settings_for(tmp_path, train=many))
     batch = assembly.examples("train")
-    assert assembly.left_out.of_user == 0 and 10_000 < assembly.left_out.unpaired < 11_000 - 40
+    assert assembly.omitted.of_user == 0 and 10_000 < assembly.omitted.unpaired < 11_000 - 40
     assert batch.label.mean() == pytest.approx(0.2, abs=0.01)
 
 
@@ -173,7 +173,7 @@ def test_the_newest_of_a_user_count(tmp_path):
     settings = settings_for(tmp_path, train={"max_examples_per_user": 10})
     assembly = Assembly(connect(), settings)
     valid, batch = assembly.examples("valid"), assembly.examples("train")
-    assert assembly.left_out == LeftOut(of_user=21)
+    assert assembly.omitted == OmittedRows(of_user=21)
     found = {user: [] for user in "abc"}
     for part in (batch, valid):
         users = part.user_id.take(part.group_of).to_pylist()
