@@ -219,7 +219,7 @@ class Train(Group):
     max_examples: int = Field(default=50_000, ge=1)
     """Newest labelled rows that the LM is trained on; the output gives the number left out."""
     max_examples_per_user: int = Field(default=10_000, ge=1)
-    """Newest examples of one user, sampled negatives included; a bound on programs that act as users. The output gives the number left out."""
+    """Most examples of one user, the newest, sampled negatives included, so that a program that acts as a user does not outweigh everyone else; the output gives the number left out."""
     negatives: int = Field(default=4, ge=1)
     """Negatives sampled for each like, where they are sampled."""
     negatives_from: Literal["auto", "explicit", "sampled", "both"] = "auto"

@@ -358,7 +358,7 @@ class Labelled(AsOf):
         if self.decided is not None and not self.decided.events:
             fix = "ingest some, or take a later date"
             return f"there are no {name}: no event is known before {self.date}; {fix}"
-        if self.omitted.unpaired and not rows:
+        if self.omitted.unpaired and not likes:
             return (
                 f"no negative can be sampled for the {name}: at the time of each like, its user had taken "
                 f"every item that was available ({_count(users, 'user')}, {_count(items, 'item')} with "
@@ -372,10 +372,10 @@ class Labelled(AsOf):
             fix = "No event has label = 1: check that column"
             if limit is not None:
                 fix = f"No event is a like: check domain.liked_above (now {limit:g})"
-        elif not self.decided.sampled:
+        elif likes and not self.decided.sampled:
             fix = f"Negatives are {self.decided}: set train.negatives_from to both, or take a later date"
         else:
-            fix = "Take a later date, so that there are more events"
+            fix = "Take a later date, so that more events come before it"
         return f"of the {rows:,} {name}, {likes:,} are likes; both likes and dislikes are needed. {fix}"
 
 

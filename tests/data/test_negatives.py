@@ -209,12 +209,12 @@ def test_a_rare_class_is_said(tmp_path, capsys, disliked, warned):
     assert (warning in capsys.readouterr().out) == warned
 
 
-def refusal(tmp_path, items, events, split="train", **groups):
+def refusal(tmp_path, items, events, split="train", date=None, **groups):
     "The message of `read_examples`."
     write_lake(tmp_path, items, events)
     settings = settings_for(tmp_path, **groups)
     with pytest.raises(InputError) as stop:
-        read_examples(Assembly(connect(), settings), split, settings)
+        read_examples(Assembly(connect(), settings, date), split, settings)
     return str(stop.value)
 
 
@@ -228,6 +228,10 @@ def test_where_all_was_taken_the_cause_is_named(tmp_path):
     rows = [Event(u, i, START + n * HOUR) for n in range(9) for u in "vw" for i in "abc"]
     message = refusal(tmp_path, [Item(i) for i in "abc"], rows, **unset)
     assert "(2 users, 3 items with events)" in message
+    # the same beside a few dislikes, which are examples but tell nothing about likes
+    few = [*rows, Event("x", "a", START + 9 * HOUR, 1.0)]
+    message = refusal(tmp_path, [Item(i) for i in "abc"], few)
+    assert "no negative can be sampled for the train examples" in message
     # one by one, then again: the first rows can be told from others, the last ones cannot
     rows = [Event("u", f"i{n % 30}", START + n * HOUR) for n in range(60)]
     message = refusal(tmp_path, [Item(f"i{n}") for n in range(30)], rows, "valid", **unset)
@@ -247,6 +251,11 @@ def test_a_missing_class_has_its_own_fix(tmp_path):
     # dislikes are there, but none of them is among the newest
     message = refusal(tmp_path, items, disliked[:20] + liked[20:], "valid")
     assert "explicit (auto: 20 of 40 events are dislikes, at least 5%)" in message
+    # no like is among the newest, which no other source of negatives changes
+    message = refusal(tmp_path, items, liked[:20] + disliked[20:], "valid")
+    assert "0 are likes" in message and "Take a later date" in message
+    message = refusal(tmp_path, items, liked, date=START.date())
+    assert "no event is known before 2026-03-01" in message
 
 
 def test_train_names_the_cause(tmp_path, capsys):
