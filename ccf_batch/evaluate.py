@@ -23,6 +23,7 @@ __all__ = ['EvaluateCommand', 'run', 'command']
 # %% ../nbs/api/05_evaluate.ipynb #0d71e45b
 if TYPE_CHECKING:
     from ccf_batch.base.html import Sheet
+    from ccf_batch.data.assemble import Assembly
 
 # %% ../nbs/api/05_evaluate.ipynb #0a0de870
 class EvaluateCommand(Settings):
@@ -32,7 +33,7 @@ class EvaluateCommand(Settings):
     reads = ("paths", "domain", "candidates", "train", "score", "operation")
 
     bundle: list[Path] = Field(default_factory=list)
-    """Folder of a bundle to measure; may be given more than once. Unset: the newest."""
+    """Folder of a bundle to measure; may be given more than once. Unset: the newest that has not seen all rows."""
     scores: list[str] = Field(default_factory=list)
     """NAME=FILE: scores of your own model in the same table, Parquet or CSV with user_id, item_id, score; may be given more than once."""
     since: dt.date | None = None
@@ -45,11 +46,12 @@ class EvaluateCommand(Settings):
     """Days from the date on whose likes count, for the list and for the recall of candidates."""
 
 # %% ../nbs/api/05_evaluate.ipynb #4030b7e3
-def _bundle_paths(settings: EvaluateCommand, before: dt.date) -> list[Path]:
+def _bundle_paths(settings: EvaluateCommand, rows: Assembly) -> list[Path]:
     "List the bundles to measure, the newest first. Raises `InputError` where one is given twice."
+    from ccf_batch.evaluation.holdout import find_bundle
     from ccf_batch.model import bundle as bundles
 
-    paths = settings.bundle or [bundles.newest(settings, before)]
+    paths = settings.bundle or [find_bundle(settings, rows, settings.since)]
     metadata = {path: bundles.read(path) for path in paths}
     ids = [metadata[path].id for path in paths]
     for path, bundle_id in zip(paths, ids, strict=True):
@@ -58,8 +60,18 @@ def _bundle_paths(settings: EvaluateCommand, before: dt.date) -> list[Path]:
     return sorted(paths, key=lambda path: metadata[path].trained_until, reverse=True)
 
 
-def _first_instant(settings: EvaluateCommand, path: Path, until: dt.datetime) -> dt.datetime:
-    "Return the instant from which rows count. Raises `InputError` where it lies before `until`."
+def _first_instant(
+    settings: EvaluateCommand,
+    path: Path,  # Of the newest bundle to measure
+    until: dt.datetime,  # It was trained until then
+    rows: Assembly,  # Tables before the date that rows to measure lie before
+) -> dt.datetime:
+    "Return the instant from which rows count. Raises `InputError` where the bundle has seen rows after it, and `NothingToDo` where it has seen all."
+    from ccf_batch.evaluation.holdout import last_row, nothing_left
+
+    last = last_row(rows, settings.since)
+    if until > last:
+        raise nothing_left(settings, rows, last, f"{path} has seen it", settings.since)
     if settings.since is None:
         return until
     since = settings.cutoff(settings.since)
@@ -99,18 +111,18 @@ def _evaluate_bundles(settings: EvaluateCommand) -> list[dict[str, Any]]:
         add_baselines,
         add_bundle,
         add_scores,
-        day_after_last,
         day_of,
-        trained_on,
+        open_tables,
     )
     from ccf_batch.evaluation.outcome import recall_sheet
     from ccf_batch.evaluation.recall import candidate_recall
     from ccf_batch.model import bundle as bundles
 
-    before = settings.before or day_after_last(settings)
-    paths = _bundle_paths(settings, before)
+    rows = open_tables(settings, settings, settings.before)
+    before = rows.date
+    paths = _bundle_paths(settings, rows)
     metadata = [bundles.read(path) for path in paths]
-    since = _first_instant(settings, paths[0], metadata[0].trained_until)
+    since = _first_instant(settings, paths[0], metadata[0].trained_until, rows)
     many = len(paths) > 1
     names = [
         [f"{kind} {each.id[:8]}" if many else kind for kind in ("model", "CF logit")]
@@ -124,8 +136,7 @@ def _evaluate_bundles(settings: EvaluateCommand) -> list[dict[str, Any]]:
     with step(
         "Fitting the baselines on the newest bundle's training rows", stage="fitting_baselines"
     ):
-        training = trained_on(settings, newest)
-        baselines = add_baselines(holdout, training, newest, last=files)
+        baselines = add_baselines(holdout, newest, last=files)
     batch = holdout.batch
     assert batch.label is not None
     user = np.unique(batch.user_id.to_numpy(zero_copy_only=False), return_inverse=True)[1]
@@ -140,15 +151,17 @@ def _evaluate_bundles(settings: EvaluateCommand) -> list[dict[str, Any]]:
             bases=bases,
             ranking=holdout.ranking,
         )
-    rows = {"since": since, "before": newest.settings.cutoff(before), "bundle": None}
-    results = [rows | r | holdout.costs.get(r["model"], {}) for r in results]
+    about = {"since": since, "before": newest.settings.cutoff(before), "bundle": None}
+    results = [about | r | holdout.costs.get(r["model"], {}) for r in results]
     days = settings.days
     title = f"Counting how many of the likes of the {days} days after are candidates"
     with step(title, stage="counting_candidates"):
         first = day_of(since, newest.settings)
         update = {"paths": settings.paths, "candidates": settings.candidates}
         night = newest.settings.model_copy(update=update)
-        recall = recall_sheet(candidate_recall(training.con, night, first, days), first, days)
+        recall = recall_sheet(
+            candidate_recall(holdout.training.con, night, first, days), first, days
+        )
     shown = f"{'Bundles' if many else f'Bundle {newest.id}'}"
     title = f"{shown} on rows from {since} UTC on, before {before}"
     tables, stem = [*sheets(results, bases), recall], _file_stem(settings, paths, files, before)

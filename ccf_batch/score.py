@@ -196,6 +196,7 @@ def _prepare_night(
     from ccf_batch.lm.causal_lm import use_threads
     from ccf_batch.model import bundle, engines
     from ccf_batch.night import input_checks
+    from ccf_batch.night.preflight import explain_nobody
     from ccf_batch.night.scoring import Night, add_seconds
 
     limits = settings.score
@@ -206,10 +207,7 @@ def _prepare_night(
         prepared = assembly.prepare(settings.limit_users)
         event_counts.update(prepared)
     if not prepared["users"] or not prepared["pairs"]:
-        raise NothingToDo(
-            f"{settings.lake}: there is nobody to score on {date}: no user has a history before it or "
-            "brought candidates (--date and users.active_days narrow that)"
-        )
+        raise NothingToDo(explain_nobody(assembly, prepared))
     with add_seconds(seconds, "checks"):
         findings = input_checks.enforce(input_checks.check_input(assembly, prepared), settings)
     with step(f"Bundle {bundle_path.name}", stage="loading"), add_seconds(seconds, "loading"):

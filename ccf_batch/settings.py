@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -221,8 +222,12 @@ class Train(Group):
 
     max_examples: int = Field(default=50_000, ge=1)
     """Newest labelled rows that the LM is trained on; the output gives the number left out."""
+    max_examples_per_user: int = Field(default=10_000, ge=1)
+    """Most examples of one user, the newest, sampled negatives included, so that a program that acts as a user does not outweigh everyone else; the output gives the number left out."""
     negatives: int = Field(default=4, ge=1)
-    """Sampled negatives a positive where feedback is implicit."""
+    """Negatives sampled for each like, where they are sampled."""
+    negatives_from: Literal["auto", "explicit", "sampled", "both"] = "auto"
+    """explicit: dislikes; sampled: items drawn for each like, and dislikes are left out; both: dislikes and drawn items. auto: explicit where at least 5% of the events are dislikes, sampled where none is, else both."""
     epochs: int = Field(default=3, ge=1)
     """Passes over the examples, in each stage."""
     max_steps: int | None = Field(default=None, ge=1)
@@ -405,6 +410,15 @@ class Settings(Flags):
     def file(self) -> Path | None:
         "The settings file that was named, whether it exists or not; None: defaults alone."
         return self._file
+
+    @property
+    def config_flag(self) -> str:
+        "Flag of a proposed command that names the settings file; empty where it is `ccf.toml` of this folder."
+        return (
+            ""
+            if self._file in (None, Path("ccf.toml"))
+            else f" --config {shlex.quote(str(self._file))}"
+        )
 
     @property
     def workspace(self) -> Path:

@@ -92,6 +92,8 @@ def train_model(settings: TrainCommand) -> TrainedModel:
         con = connect(":memory:", settings.score.memory_limit, settings.score.threads)
         assembly = Assembly(con, settings, settings.date)
         catalogue = assembly.catalogue()
+        supplied = any(assembly.has_supplied(split) for split in ("train", "valid"))
+        say(f"  negatives: {'as supplied' if supplied else assembly.negatives()}")
         train = read_examples(assembly, "train", settings)
         valid = read_examples(assembly, "valid", settings)
     title = f"Fitting the CF encoder {encoder_name(settings)}, {settings.cf.out_of_fold}"
@@ -142,6 +144,7 @@ def run(
 ) -> Path:  # The bundle
     "Train a bundle, print its validation and the next command."
     from ccf_batch.data import lake
+    from ccf_batch.lm import causal_lm
     from ccf_batch.model import bundle
     from ccf_batch.model.fit import deterministic
 
@@ -152,14 +155,14 @@ def run(
         deterministic(),
     ):
         lake.check(settings)
+        if settings.model.base != "nano":
+            causal_lm.locate(settings)  # before anything is fitted
         model, date, metrics, seconds = train_model(settings)
         with step("Writing the bundle", stage="writing_bundle"):
             path = bundle.save(model, metrics, round(seconds, 1))
         state_file(settings).unlink()
     say(f"  {path}")
-    default = settings.file in (None, Path("ccf.toml"))
-    config = "" if default else f" --config {settings.file}"
-    say(f"Next: python -m ccf_batch.score{config} --date {date}")
+    say(f"Next: python -m ccf_batch.score{settings.config_flag} --date {date}")
     return path
 
 # %% ../nbs/api/03_train.ipynb #3dadfe81

@@ -185,8 +185,18 @@ def test_rows_that_the_bundle_has_seen_are_refused(workspace, capsys):
 def test_without_unseen_rows_it_says_how_to_get_some(workspace, capsys):
     (bundle,) = (workspace / "bundles").iterdir()
     assert evaluate_in(workspace, "--before", "2026-02-15", "--bundle", str(bundle)) == 3
-    assert "python -m ccf_batch.train --date 2026-01-18" in capsys.readouterr().err
-    assert evaluate_in(workspace, "--before", "2026-02-10") == 2  # no bundle that old
+    err = capsys.readouterr().err
+    assert f"{bundle} has seen it" in err
+    assert f"python -m ccf_batch.train --config {workspace}/ccf.toml --date 2026-02-10\n" in err
+    assert evaluate_in(workspace, "--before", "2026-02-10") == 3  # no bundle that old
+    err = capsys.readouterr().err
+    assert "every bundle has seen it" in err and "--date 2026-02-05\n" in err
+    assert evaluate_in(workspace, "--since", "2026-05-01") == 3
+    assert "--since 2026-05-01: there are no labelled rows from then on" in capsys.readouterr().err
+    assert evaluate_in(workspace, "--since", "2026-02-12", "--before", "2026-02-15") == 3
+    assert "--date 2026-02-12\n" in capsys.readouterr().err
+    assert evaluate_in(workspace, "--before", "2026-01-02") == 3
+    assert "of too short a time" in capsys.readouterr().err
     assert not list((workspace / "evaluations").glob("*.parquet"))
 
 
@@ -331,3 +341,132 @@ def test_help_is_quick_to_say(capsys):
     out = " ".join(out.split())
     assert "--since" in out and "all that the bundles have not seen" in out
     assert "Measure the list published for this date" in out
+
+
+def tiny_workspace(folder, days):
+    "The tiny lake, cut after this many of its 60 days."
+    import shutil
+
+    import tiny
+
+    folder.mkdir(exist_ok=True)
+    config = tiny.write_workspace(folder)
+    for place in (folder / "lake/interactions").iterdir():
+        if dt.date.fromisoformat(place.name[5:]) >= tiny.FIRST.date() + days * dt.timedelta(days=1):
+            shutil.rmtree(place)
+    return config
+
+
+def proposed(err):
+    "The flags of the command that a message proposes."
+    import shlex
+
+    (line,) = (line for line in err.splitlines() if line.startswith("  python -m ccf_batch.train "))
+    return shlex.split(line)[3:]
+
+
+@pytest.mark.parametrize("days, date", [(60, "2026-02-23"), (10, "2026-01-09")])
+def test_the_proposed_command_leaves_rows_to_measure(tmp_path, capsys, days, date):
+    "Train, score, evaluate; the command that this proposes; evaluate."
+    from ccf_batch import score, train
+
+    folder = tmp_path / "a workspace"
+    config = tiny_workspace(folder, days)
+    flags = ["--config", str(config), "--checks.on-failure", "warn"]
+    assert main(train.TrainCommand, train.run, "train", argv=flags[:2]) == 0
+    assert main(score.ScoreCommand, score.run, "score", argv=flags) == 0
+    (first,) = (folder / "bundles").glob("2*")
+    capsys.readouterr()
+    assert evaluate_in(folder) == 3
+    err = capsys.readouterr().err
+    assert "every bundle has seen it" in err
+    argv = proposed(err)
+    assert argv == ["--config", str(config), "--date", date]
+    assert main(train.TrainCommand, train.run, "train", argv=argv) == 0
+    (second,) = set((folder / "bundles").glob("2*")) - {first}
+    capsys.readouterr()
+    assert evaluate_in(folder) == 0
+    out = capsys.readouterr().out
+    assert (
+        f"Measuring {second}, the newest that leaves rows; the newest, {first.name}, has seen all"
+        in out
+    )
+    found = results(folder)["model", "all"]
+    assert found["bundle"] == second.name[-16:] and found["rows"] > 10 * days / 60
+    # with --since, one that has seen nothing from then on
+    capsys.readouterr()
+    last = FIRST.date() + dt.timedelta(days=days - 1)
+    assert evaluate_in(folder, "--since", f"{last}") == 0
+    assert f"Measuring {second}" in capsys.readouterr().out
+
+
+def test_without_a_bundle_the_first_one_leaves_rows(tmp_path, capsys):
+    tiny_workspace(tmp_path / "w", 60)
+    assert evaluate_in(tmp_path / "w") == 3
+    err = capsys.readouterr().err
+    assert "there is no bundle in" in err and proposed(err)[-1] == "2026-02-23"
+
+
+def test_data_of_a_day_are_too_short(tmp_path, capsys):
+    tiny_workspace(tmp_path / "w", 1)
+    assert evaluate_in(tmp_path / "w") == 3
+    err = capsys.readouterr().err
+    assert "of too short a time" in err and "ccf_batch.train" not in err
+
+
+def purchases(folder, late):
+    "Half a year of purchases, a bundle of them, and `late` events after it; returns the workspace."
+    from lakes import Event, Item, settings_for
+    from lakes import write_lake as write_events
+
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(0, 30, 1000), rng.integers(0, 20, 1000)
+    events = [
+        Event(f"u{u}", f"i{i}", FIRST + n * dt.timedelta(hours=1), 5.0)
+        for n, (u, i) in enumerate(zip(user, item, strict=True))
+    ]
+    until = dt.datetime(2026, 2, 15)
+    late = [Event(u, i, until + n * dt.timedelta(hours=1), r) for n, (u, i, r) in enumerate(late)]
+    write_events(folder, [Item(f"i{n}") for n in range(20)], events + late)
+    (folder / "ccf.toml").write_text("[domain]\nliked_above = 3\n[cf]\nfactors = 2\n")
+    add_bundle(settings_for(folder, cf={"factors": 2}), until.date())
+    return folder
+
+
+def test_rows_are_of_the_kind_that_the_bundle_was_trained_on(tmp_path, capsys):
+    "Negatives were sampled in training, so they are sampled here, though many dislikes came since."
+    late = [(f"new{n}", f"i{n % 20}", 5.0 if n % 2 else 1.0) for n in range(160)]
+    folder = purchases(tmp_path, late)
+    assert evaluate_in(folder) == 0
+    out = capsys.readouterr().out
+    assert "negatives: sampled (auto: none of 1,000 events is a dislike)" in out
+    assert "80 dislikes left out (train.negatives_from)" in out
+    model = results(folder)["model", "all"]
+    assert model["rows"] == 400
+    assert evaluate_in(folder, "--train.negatives-from", "explicit") == 0
+    assert "negatives: explicit (train.negatives_from; 80 of 1,160" in capsys.readouterr().out
+    model = results(folder)["model", "all"]
+    assert model["rows"] == 160
+    # a few dislikes are examples beside the sampled negatives
+    assert evaluate_in(folder, "--train.negatives-from", "both") == 0
+    model = results(folder)["model", "all"]
+    assert model["rows"] == 480
+
+
+def test_where_no_negative_can_be_sampled_the_cause_is_named(tmp_path, capsys):
+    "After the bundle's day somebody takes everything in one moment, and takes it again."
+    folder = purchases(tmp_path, [])
+    file = folder / "lake/interactions/date=2026-03-01/0.parquet"
+    file.parent.mkdir()
+    table = {
+        "user_id": ["all"] * 20,
+        "item_id": [f"i{n}" for n in range(20)],
+        "event_ts": pa.array([dt.datetime(2026, 3, 1)] * 20, pa.timestamp("us")),
+        "rating": [5.0] * 20,
+    }
+    pq.write_table(pa.table(table), file)
+    assert evaluate_in(folder) == 3
+    captured = capsys.readouterr()
+    assert "20 likes left out: no negative could be sampled" in captured.out
+    assert "no negative can be sampled for the rows from 2026-02-15" in captured.err
+    assert "(31 users, 20 items with events)" in captured.err

@@ -36,6 +36,7 @@ CONDITIONS = {
     "fusion.mix",
     "fusion.pool",
     "train.stages",
+    "train.negatives_from",
     "checks.on_failure",
 }
 

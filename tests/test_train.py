@@ -396,6 +396,21 @@ def test_where_all_are_likes_negatives_are_sampled(tmp_path, capsys):
     assert int(likes.replace(",", "")) < int(examples.replace(",", ""))
 
 
+@pytest.mark.parametrize(
+    "base, reason",
+    [
+        ("org/name", "model.revision is needed"),
+        ("./nowhere", "there is no such folder"),
+        ("nowhere.gguf", "there is no such file"),
+        (".", "no *.safetensors in"),
+    ],
+)
+def test_a_base_that_is_missing_is_refused_before_anything_is_read(config, capsys, base, reason):
+    assert train_in(config, "--model.base", base) == 2
+    captured = capsys.readouterr()
+    assert reason in captured.err and "Reading" not in captured.out
+
+
 def test_only_one_at_a_time(config, capsys):
     from ccf_batch.base import atomic
 

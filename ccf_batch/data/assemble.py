@@ -22,7 +22,8 @@ from .lake import table_glob
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Labelled', 'Assembly']
+__all__ = ['EXPLICIT_SHARE', 'DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Negatives',
+           'decide_negatives', 'OmittedRows', 'Labelled', 'Assembly']
 
 # %% ../../nbs/api/data/07_assemble.ipynb #4874392b
 if TYPE_CHECKING:
@@ -139,6 +140,75 @@ class AsOf:
         execute(con, "data/assemble/events", **self.known_parameters)
         self._users_built = (limit_users,)
 
+# %% ../../nbs/api/data/07_assemble.ipynb #6995aa41
+EXPLICIT_SHARE = 0.05  # of events that are dislikes: from there on, `auto` samples no negatives
+
+
+class Negatives(NamedTuple):
+    "Source of negatives, and the numbers that decided it."
+
+    source: str  # explicit, sampled or both
+    setting: str  # Value of `train.negatives_from`
+    events: int  # Known
+    likes: int  # Known events that are likes
+
+    @property
+    def explicit(self) -> bool:
+        "Whether dislikes are examples."
+        return self.source != "sampled"
+
+    @property
+    def sampled(self) -> bool:
+        "Whether each like gets sampled negatives."
+        return self.source != "explicit"
+
+    def __str__(self) -> str:
+        source = "explicit and sampled" if self.source == "both" else self.source
+        dislikes, events = self.events - self.likes, f"{self.events:,} events"
+        if self.setting != "auto":
+            reason = f"train.negatives_from; {dislikes:,} of {events} are dislikes"
+        elif not dislikes:
+            reason = f"auto: none of {events} is a dislike"
+        else:
+            side = "under" if self.sampled else "at least"
+            reason = f"auto: {dislikes:,} of {events} are dislikes, {side} {EXPLICIT_SHARE:.0%}"
+        return f"{source} ({reason})"
+
+# %% ../../nbs/api/data/07_assemble.ipynb #e8c67db4
+def decide_negatives(
+    setting: str,  # `train.negatives_from`: auto, explicit, sampled or both
+    events: int,  # Known
+    likes: int,  # Known events that are likes
+) -> Negatives:
+    "Decide where negatives come from; `auto` goes by the share of dislikes: at least 5% explicit, 0 sampled, else both."
+    if setting != "auto":
+        source = setting
+    elif events == likes:
+        source = "sampled"
+    else:
+        source = "explicit" if events - likes >= EXPLICIT_SHARE * events else "both"
+    return Negatives(source, setting, events, likes)
+
+# %% ../../nbs/api/data/07_assemble.ipynb #1b1fadcc
+class OmittedRows(NamedTuple):
+    "Labelled rows that are no examples, by reason."
+
+    older: int = 0  # than the newest that `cf.max_examples` allows
+    of_user: int = 0  # than the newest of their user that `train.max_examples_per_user` allows
+    unpaired: int = 0  # likes for which no negative could be sampled
+    dislikes: int = 0  # where negatives are sampled only
+
+    def sentences(self) -> list[str]:
+        "Describe each number that is not 0."
+        texts = {
+            "older": "older ones left out (cf.max_examples)",
+            "of_user": "older ones of busy users left out (train.max_examples_per_user)",
+            "unpaired": "likes left out: no negative could be sampled for them, because their users had "
+            "taken nearly everything that was available",
+            "dislikes": "dislikes left out (train.negatives_from)",
+        }
+        return [f"{n:,} {texts[reason]}" for reason, n in self._asdict().items() if n]
+
 # %% ../../nbs/api/data/07_assemble.ipynb #647fcda4
 DRAWS = 8  # draws a negative; in a small catalogue many fall on items that the user has taken
 
@@ -163,7 +233,15 @@ def _example_batch(table: pa.Table) -> Batch:
 class Labelled(AsOf):
     "View that also reads the labelled rows before the cut-off, each with the user's history at its time."
 
-    left_out = 0  # older labelled rows of the split that the last `examples` left out
+    # Of the last `examples` or `examples_after`:
+    omitted = OmittedRows()
+    decided: Negatives | None = None  # None: the examples were supplied
+
+    def negatives(self) -> Negatives:
+        "Decide where negatives come from, by the events known at the cut-off."
+        self._build_users()
+        events, likes = fetch_row(self.con, "data/assemble/feedback")
+        return decide_negatives(self.settings.train.negatives_from, events, likes)
 
     def examples(
         self,
@@ -173,39 +251,64 @@ class Labelled(AsOf):
         settings = self.settings.train
         max_rows = max(settings.max_examples, self.settings.cf.max_examples)
         self._build_users()
-        if self._has_supplied("train") or self._has_supplied("valid"):
+        if self.has_supplied("train") or self.has_supplied("valid"):
             newest = max_rows if split == "train" else settings.max_examples
             return self._read_supplied(split, dt.datetime.min, newest)
-        events, implicit = fetch_row(self.con, "data/assemble/feedback")
-        rows_per_event = 1 + settings.negatives if implicit else 1
-        newest = max(1, settings.max_examples // rows_per_event)
-        max_rows = max(1, max_rows // rows_per_event)
+        self.decided = negatives = self.negatives()
         valid = split == "valid"
-        self.left_out = 0 if valid else max(0, events - max_rows)
-        execute(
-            self.con, "data/assemble/labelled_newest", newest=newest, rows=max_rows, valid=valid
+        events = self._events_for(max_rows, negatives)
+        limits = dict(
+            per_user=self._events_for(settings.max_examples_per_user, negatives),
+            dislikes=negatives.explicit,
         )
-        return self._read_groups(implicit)
+        newest = self._events_for(settings.max_examples, negatives)
+        execute(
+            self.con,
+            "data/assemble/labelled_newest",
+            newest=newest,
+            rows=events,
+            valid=valid,
+            **limits,
+        )
+        self.omitted = OmittedRows()
+        if not valid:
+            (of_user,) = fetch_row(self.con, "data/assemble/events_beyond", **limits)
+            dislikes = 0 if negatives.explicit else negatives.events - negatives.likes
+            older = max(0, negatives.events - dislikes - of_user - events)
+            self.omitted = OmittedRows(older, of_user, dislikes=dislikes)
+        return self._read_groups(negatives.sampled)
+
+    def _events_for(self, rows: int, negatives: Negatives) -> int:
+        "Return the number of events, at least 1, that make about this many examples."
+        events = negatives.events if negatives.explicit else negatives.likes
+        sampled = self.settings.train.negatives * negatives.likes if negatives.sampled else 0
+        return max(1, rows * events // max(1, events + sampled))
 
     def examples_after(
         self,
         since: dt.datetime,  # Naive UTC, included
+        negatives: Negatives
+        | None = None,  # Decided elsewhere; None: by all events before the cut-off
     ) -> Batch:
         "Read labelled rows from `since` to the cut-off, for evaluation; a supplied `test` split is used as it is."
         self._build_users()
-        if self._has_supplied("test"):
+        if self.has_supplied("test"):
             return self._read_supplied("test", since, 2**62)
-        _, implicit = fetch_row(self.con, "data/assemble/feedback")
-        execute(self.con, "data/assemble/labelled_since", since=since)
-        return self._read_groups(implicit)
+        self.decided = negatives = negatives or self.negatives()
+        execute(self.con, "data/assemble/labelled_since", since=since, dislikes=negatives.explicit)
+        self.omitted = OmittedRows()
+        if not negatives.explicit:
+            (dislikes,) = fetch_row(self.con, "data/assemble/dislikes_since", since=since)
+            self.omitted = OmittedRows(dislikes=dislikes)
+        return self._read_groups(negatives.sampled)
 
-    def _has_supplied(self, split: str) -> bool:
+    def has_supplied(self, split: str) -> bool:
         "Return whether the lake holds supplied examples of a split."
         return bool(glob.glob(table_glob(self.settings, f"examples/split={split}")))
 
     def _read_supplied(self, split: str, since: dt.datetime, newest: int) -> Batch:
         "Read the supplied rows of a split; raises `InputError` where only another split is supplied."
-        if not self._has_supplied(split):
+        if not self.has_supplied(split):
             raise InputError(
                 f"{self.settings.lake}/examples/split={split}: no Parquet files, though another split "
                 "is there; supply both, or remove examples/ to have them made from interactions"
@@ -218,12 +321,12 @@ class Labelled(AsOf):
         execute(self.con, "data/assemble/labelled_brought", newest=newest, **rows)
         (total,) = fetch_row(self.con, "data/assemble/examples_total", **rows)
         (used,) = fetch_row(self.con, "data/assemble/labelled_count")
-        self.left_out = total - used
-        return self._read_groups(implicit=False)
+        self.omitted, self.decided = OmittedRows(older=total - used), None
+        return self._read_groups(sampled=False)
 
-    def _read_groups(self, implicit: bool) -> Batch:
-        "Read the rows of the table `labelled` with histories, and with sampled negatives where `implicit`."
-        if implicit:
+    def _read_groups(self, sampled: bool) -> Batch:
+        "Read the rows of the table `labelled` with histories, and with negatives where they are `sampled`."
+        if sampled:
             negatives = self.settings.train.negatives
             execute(
                 self.con,
@@ -232,11 +335,53 @@ class Labelled(AsOf):
                 negatives=negatives,
                 draws=DRAWS * negatives,
             )
+            (unpaired,) = fetch_row(self.con, "data/assemble/remove_unpaired")
+            self.omitted = self.omitted._replace(unpaired=unpaired)
+            execute(self.con, "data/assemble/add_negatives")
         length = self.settings.history_length
         execute(self.con, "data/assemble/moments", history_length=length)
         return _example_batch(
             fetch_arrow(self.con, "data/assemble/example_groups", history_length=length)
         )
+
+    def missing_class(
+        self,
+        batch: Batch,  # From the last `examples` or `examples_after`
+        name: str,  # Of its rows, for the message
+    ) -> str | None:
+        "Explain why likes or dislikes are missing from examples, with the fix; None where there are both."
+        assert batch.label is not None
+        rows, likes = len(batch.label), int(batch.label.sum())
+        if 0 < likes < rows:
+            return None
+        users, items = fetch_row(self.con, "data/assemble/taken_by_users")
+        if self.decided is not None and not self.decided.events:
+            fix = "ingest some, or take a later date"
+            return f"there are no {name}: no event is known before {self.date}; {fix}"
+        if self.omitted.unpaired and not likes:
+            return (
+                f"no negative can be sampled for the {name}: at the time of each like, its user had taken "
+                f"every item that was available ({_count(users, 'user')}, {_count(items, 'item')} with "
+                "events). Add events of more users or items, or dislikes (rows with label = 0, or ratings "
+                "and domain.liked_above)"
+            )
+        if self.decided is None:
+            fix = f"Change the supplied rows in {self.settings.lake}/examples"
+        elif not self.decided.likes:
+            limit = self.settings.domain.liked_above
+            fix = "No event has label = 1: check that column"
+            if limit is not None:
+                fix = f"No event is a like: check domain.liked_above (now {limit:g})"
+        elif likes and not self.decided.sampled:
+            fix = f"Negatives are {self.decided}: set train.negatives_from to both, or take a later date"
+        else:
+            fix = "Take a later date, so that more events come before it"
+        return f"of the {rows:,} {name}, {likes:,} are likes; both likes and dislikes are needed. {fix}"
+
+
+def _count(n: int, noun: str) -> str:
+    "Format a number of things."
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 # %% ../../nbs/api/data/07_assemble.ipynb #3f45704b
 NEIGHBOURS = 50  # co-visited items kept an item

@@ -16,21 +16,21 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from ..base.console import progress, step
+from ..base.console import progress, say, step
 from ..base.errors import InputError, NothingToDo
 from .compare import baseline_margins
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['GROUPS', 'day_of', 'suggest_train_date', 'ModelMargins', 'model_margins', 'RowOrder', 'order_of', 'in_order_of',
-           'Holdout', 'day_after_last', 'AddedBundle', 'add_bundle', 'add_scores', 'trained_on', 'FittedBaselines',
-           'add_baselines']
+__all__ = ['SHARES', 'GROUPS', 'day_of', 'open_tables', 'Span', 'span_of', 'suggest_train_date', 'find_bundle', 'last_row',
+           'nothing_left', 'ModelMargins', 'model_margins', 'RowOrder', 'order_of', 'in_order_of', 'Holdout',
+           'AddedBundle', 'add_bundle', 'add_scores', 'trained_on', 'FittedBaselines', 'add_baselines']
 
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #67d87195
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ccf_batch.data.assemble import Assembly, Labelled
+    from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.batch import Batch, Catalogue
     from ccf_batch.evaluation.external_scores import Scores
     from ccf_batch.model.bundle import Bundle
@@ -43,20 +43,123 @@ def day_of(
     "Return the first date whose cut-off is at or after an instant."
     return settings.date_after(until - dt.timedelta(microseconds=1))
 
+# %% ../../nbs/api/evaluation/05_holdout.ipynb #febcb969
+def open_tables(
+    settings: Settings,  # Of this evaluation: paths, `train` (how negatives are drawn), `score`
+    trained_with: Settings,  # Of the bundle: the rest
+    date: dt.date | None,  # Rows before it; None: the day after the last event
+) -> Assembly:
+    "Open the tables of this lake by a bundle's settings."
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.data.database import connect
+
+    con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
+    update = {"paths": settings.paths, "train": settings.train}
+    return Assembly(con, trained_with.model_copy(update=update), date)
+
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #c2b22c8e
-def suggest_train_date(
-    settings: Settings,
-    date: dt.date,  # Rows before it were to be evaluated
-) -> dt.date:
-    "Suggest a date to train until, so that rows remain to evaluate."
-    from ccf_batch.data.database import connect, fetch_row
+class Span(NamedTuple):
+    "Times of the first and the last labelled row that can be measured, naive UTC; None: there is none."
+
+    first: dt.datetime | None
+    last: dt.datetime | None
+
+
+def span_of(rows: Assembly) -> Span:
+    "Find the first and the last labelled row: of a supplied test split, else of the known events."
+    from ccf_batch.data.database import fetch_row
     from ccf_batch.data.lake import table_glob
 
-    test = table_glob(settings, "examples/split=test")
-    if not glob.glob(test):
-        return date - dt.timedelta(days=28)
-    (first,) = fetch_row(connect(), "evaluation/test_starts", examples=test)
-    return first.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(settings.domain.zone)).date()
+    if rows.has_supplied("test"):
+        test = table_glob(rows.settings, "examples/split=test")
+        found = fetch_row(rows.con, "evaluation/span_of_test", examples=test, cutoff=rows.cutoff)
+    else:
+        found = fetch_row(rows.con, "evaluation/span_of_events", **rows.known_parameters)
+    return Span(*found)
+
+# %% ../../nbs/api/evaluation/05_holdout.ipynb #f9e15549
+SHARES = (0.9, 0.95, 1.0)  # of the time span, at which a date to train until is tried
+
+
+def suggest_train_date(
+    rows: Assembly,  # Tables before the date that rows to measure lie before
+    since: dt.date | None = None,  # Only rows from this date on are to be measured; None: any
+) -> dt.date | None:
+    "Suggest a date to train until so that both classes lie on both sides; None where no date does."
+    settings, (first, last) = rows.settings, span_of(rows)
+    if first is None or last is None:
+        return None
+    shares = (0.0,) if rows.has_supplied("test") else SHARES
+    nights = {settings.date_after(first + share * (last - first)) for share in shares}
+    dates = sorted(night - dt.timedelta(days=1) for night in nights) if since is None else [since]
+    return next((date for date in dates if _divides(rows, date)), None)
+
+
+def _divides(rows: Assembly, date: dt.date) -> bool:
+    "Return whether a bundle can be trained before a date and measured after it."
+    earlier = open_tables(rows.settings, rows.settings, date)
+    examples = (earlier.examples(split) for split in ("train", "valid"))
+    if any(earlier.missing_class(batch, "examples") for batch in examples):
+        return False
+    after = rows.examples_after(earlier.cutoff, earlier.negatives())
+    return rows.missing_class(after, "rows") is None
+
+# %% ../../nbs/api/evaluation/05_holdout.ipynb #b7dddde8
+def find_bundle(
+    settings: Settings,  # `paths`, and the settings that a bundle would be trained with
+    rows: Assembly,  # Tables before the date that rows to measure lie before
+    since: dt.date | None = None,  # Rows from this date on; None: all
+) -> Path:
+    "Find the newest bundle that has not seen the rows; raises `NothingToDo` where all have seen all rows."
+    from ccf_batch.model import bundle as bundles
+
+    found, last = bundles.stored(settings), last_row(rows, since)
+    leave_rows = [bundle for bundle in found if bundle.trained_until <= last]
+    if not leave_rows:
+        seen = "every bundle has seen it" if found else f"there is no bundle in {settings.bundles}"
+        raise nothing_left(settings, rows, last, seen, since)
+    first = last if since is None else settings.cutoff(since)
+    chosen = next((bundle for bundle in leave_rows if bundle.trained_until <= first), leave_rows[0])
+    if chosen is not found[0]:
+        say(
+            f"Measuring {chosen.path}, the newest that leaves rows; the newest, {found[0].path.name}, has "
+            f"seen {'all' if found[0].trained_until > last else f'some from {since} on'}"
+        )
+    return chosen.path
+
+
+def last_row(rows: Assembly, since: dt.date | None = None) -> dt.datetime:
+    "Return the time of the last labelled row. Raises `NothingToDo` where there is none, or none from `since` on."
+    last = span_of(rows).last
+    if last is None:
+        raise NothingToDo(f"{rows.settings.lake}: there are no labelled rows before {rows.date}")
+    if since is not None and rows.settings.cutoff(since) > last:
+        raise NothingToDo(
+            f"--since {since}: there are no labelled rows from then on before {rows.date}; the last is of "
+            f"{last} UTC"
+        )
+    return last
+
+
+def nothing_left(
+    settings: Settings,
+    rows: Assembly,
+    last: dt.datetime,  # Time of the last row
+    seen: str,  # By which bundles it has been seen
+    since: dt.date | None = None,  # Rows from this date on; None: all
+) -> NothingToDo:
+    "Explain that bundles have seen all rows, with the command that trains one that has not."
+    problem = f"no labelled row before {rows.date} is left to measure: the last is of {last} UTC, and {seen}"
+    date = suggest_train_date(rows, since)
+    if date is None:
+        return NothingToDo(
+            f"{problem}. The rows are too few, or of too short a time, to train on some days and measure on "
+            "the days after: ingest more"
+        )
+    return NothingToDo(
+        f"{problem}. Train one that leaves rows, then measure that one:\n"
+        f"  python -m ccf_batch.train{settings.config_flag} --date {date}"
+    )
 
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #6283af65
 GROUPS = 1024  # scored at a time
@@ -139,25 +242,7 @@ class Holdout:
     costs: dict[str, dict[str, Any]]  # By model: bundle, seconds, parameters, as far as known
     ranking: set[str]  # Models whose scores are no probabilities
     notes: list[str]  # Sentences to print below the tables
-
-
-def day_after_last(settings: Settings) -> dt.date:
-    "Return the day after the last event: all rows lie before it."
-    return _assembly(settings, settings, None).date
-
-
-def _assembly(
-    settings: Settings,  # Of this evaluation: paths, `train` (how negatives are drawn), `score`
-    trained_with: Settings,  # Of the bundle: the rest
-    date: dt.date | None,
-) -> Assembly:
-    "Open the tables of this lake by a bundle's settings."
-    from ccf_batch.data.assemble import Assembly
-    from ccf_batch.data.database import connect
-
-    con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
-    update = {"paths": settings.paths, "train": settings.train}
-    return Assembly(con, trained_with.model_copy(update=update), date)
+    training: Assembly  # Tables that the first bundle was trained on, as of its own date
 
 
 class AddedBundle(NamedTuple):
@@ -182,15 +267,15 @@ def add_bundle(
     bundle = bundles.load(path, settings.workspace)
     use_threads(settings.score.threads, bundle.model.lm.num_parameters())
     with step(f"Reading labelled rows from {since} UTC on, before {before}", stage="reading_rows"):
-        assembly = _assembly(settings, bundle.settings, before)
-        batch, catalogue = assembly.examples_after(since), assembly.catalogue()
-    if not len(batch.candidate):
-        date = suggest_train_date(settings, before)
-        raise NothingToDo(
-            f"no labelled rows from {since} UTC on before {before}: bundle {bundle.id} was trained on "
-            f"all of them; train until an earlier date: python -m ccf_batch.train --date {date}"
-        )
-    holdout = holdout or Holdout(batch, catalogue, {}, {}, set(), [])
+        training = holdout.training if holdout else trained_on(settings, bundle)
+        assembly = open_tables(settings, bundle.settings, before)
+        # the rows are of the kind that the model was trained on, unless a setting wants others
+        auto = settings.train.negatives_from == "auto"
+        batch = assembly.examples_after(since, training.negatives() if auto else None)
+        catalogue = assembly.catalogue()
+        if holdout is None:
+            _describe_rows(assembly, batch, f"rows from {since} UTC on, before {before}")
+    holdout = holdout or Holdout(batch, catalogue, {}, {}, set(), [], training)
     start = time.perf_counter()
     with step(f"Scoring {len(batch.candidate):,} rows with bundle {bundle.id}", stage="scoring"):
         scored = model_margins(bundle, catalogue, batch, settings.score.token_budget)
@@ -216,6 +301,18 @@ def add_bundle(
         f"rows rejected as too long: {rejected:,}."
     )
     return AddedBundle(holdout, bundle)
+
+# %% ../../nbs/api/evaluation/05_holdout.ipynb #41f352a4
+def _describe_rows(assembly: Assembly, batch: Batch, name: str) -> None:
+    "Print where negatives come from and what is left out. Raises `NothingToDo` where no row is left."
+    say(f"  negatives: {assembly.decided or 'as supplied'}")
+    for sentence in assembly.omitted.sentences():
+        say(f"  {sentence}")
+    reason = assembly.missing_class(batch, name)
+    if reason and not len(batch.candidate):
+        raise NothingToDo(f"{assembly.settings.lake}: {reason}")
+    if reason:
+        say(f"  warning: {reason}")
 
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #c1f47026
 def add_scores(
@@ -269,11 +366,11 @@ class FittedBaselines(NamedTuple):
 
 def add_baselines(
     holdout: Holdout,
-    training: Labelled,  # From `trained_on`
-    bundle: Bundle,  # The same
+    bundle: Bundle,  # The first one of the holdout
     last: Collection[str] = (),  # Models that come after the baselines in tables
 ) -> FittedBaselines:
     "Fit the baselines on a bundle's training rows and add their margins."
+    training = holdout.training
     train = training.examples("train")
     if bundle.settings.train.refit:  # its encoder was fitted on validation rows as well
         train = train + training.examples("valid")

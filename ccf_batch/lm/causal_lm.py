@@ -22,7 +22,8 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'SPLITS_DIGITS', 'NANO_VOCABULARY', 'LM', 'ComputeDtype', 'pick_dtype',
-           'use_threads', 'check_architecture', 'load', 'nano_tokenizer', 'nano', 'with_lora', 'save', 'load_saved']
+           'use_threads', 'check_architecture', 'load', 'Located', 'locate', 'nano_tokenizer', 'nano', 'with_lora',
+           'save', 'load_saved']
 
 # %% ../../nbs/api/lm/01_causal_lm.ipynb #060cae27
 if TYPE_CHECKING:
@@ -200,21 +201,28 @@ def load(
     settings: Settings,  # `model`, and `prompt` for the answer words
 ) -> LM:
     "Load the pretrained model that `model.base` names; for `nano` see `nano`."
-    return _open(_locate(settings), settings)
+    return _open(_source(settings), settings)
 
 
-def _locate(settings: Settings) -> dict[str, Any]:
-    "Resolve `model.base` to a source that can be stored in a bundle."
+class Located(NamedTuple):
+    "What `model.base` names."
+
+    kind: str  # hub, folder or gguf
+    weights: list[Path]  # Its files of weights; empty for a hub model
+
+
+def locate(settings: Settings) -> Located:
+    "Find the base without reading it; raises `InputError` where it is missing, or a hub model has no revision."
     base, path = settings.model.base, settings.workspace / Path(settings.model.base).expanduser()
     if base.endswith(".gguf"):
         if not path.is_file():
             raise InputError(f"ccf.toml: model.base = {base!r}: there is no such file ({path})")
-        return {"kind": "gguf", "base": base, "sha256": _sha256([path])}
+        return Located("gguf", [path])
     if path.is_dir():
         weights = sorted(path.glob("*.safetensors"))
         if not weights:
             raise InputError(f"ccf.toml: model.base = {base!r}: no *.safetensors in {path}")
-        return {"kind": "folder", "base": base, "sha256": _sha256(weights)}
+        return Located("folder", weights)
     if base == "nano" or base.startswith(("/", ".", "~")) or base.count("/") > 1:
         raise InputError(f"ccf.toml: model.base = {base!r}: there is no such folder ({path})")
     if settings.model.revision is None:
@@ -222,7 +230,14 @@ def _locate(settings: Settings) -> dict[str, Any]:
             f"ccf.toml: model.base = {base!r} is a hub model, so model.revision is needed: the commit "
             "hash that its page shows, so that the base never changes under a bundle"
         )
-    return {"kind": "hub", "base": base, "revision": settings.model.revision}
+    return Located("hub", [])
+
+
+def _source(settings: Settings) -> dict[str, Any]:
+    "Describe `model.base` as a bundle records it, with a hash of its weights."
+    kind, weights = locate(settings)
+    identity = {"sha256": _sha256(weights)} if weights else {"revision": settings.model.revision}
+    return {"kind": kind, "base": settings.model.base, **identity}
 
 
 def _open(source: dict[str, Any], settings: Settings) -> LM:
@@ -477,7 +492,7 @@ def load_saved(
         return _finish(model, tokenizer, source, settings)
     named = {"base": source["base"], "revision": source.get("revision")}
     with_base = settings.model_copy(update={"model": settings.model.model_copy(update=named)})
-    if _locate(with_base) != source:
+    if _source(with_base) != source:
         raise InputError(
             f"{folder / 'lm' / 'source.json'}: the base {source['base']!r} has other weights than when "
             "this bundle was trained; put the old ones back, or train again"

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,8 +25,8 @@ from ..base.records import Form, to_json
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['SCHEMA', 'TRAINING_LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'Metadata', 'read', 'load', 'newest',
-           'serving_folder', 'orphaned_checkpoints']
+__all__ = ['SCHEMA', 'TRAINING_LIBRARIES', 'KINDS', 'bundle_id', 'save', 'Bundle', 'Metadata', 'read', 'load', 'Stored', 'stored',
+           'newest', 'serving_folder', 'orphaned_checkpoints']
 
 # %% ../../nbs/api/model/06_bundle.ipynb #6d2d0c5c
 if TYPE_CHECKING:  # torch is imported to save or load a model, not to read bundle.json
@@ -277,25 +277,41 @@ def _ids(file: Path) -> pa.Array:
         return pq.read_table(file).column(0).combine_chunks()
 
 # %% ../../nbs/api/model/06_bundle.ipynb #1612d243
+class Stored(NamedTuple):
+    "Entry of `paths.bundles`; entries compare by age."
+
+    trained_until: dt.datetime  # Naive UTC
+    created: str  # Time of writing, in ISO format
+    path: Path
+
+
+def stored(
+    settings: Settings,  # `paths.bundles`
+) -> list[Stored]:
+    "List the bundles, the newest first."
+    found = []
+    for file in settings.bundles.glob("[!.]*/bundle.json"):  # no staged one
+        metadata = read(file.parent)
+        found.append(Stored(metadata.trained_until, metadata.created, file.parent))
+    return sorted(found, reverse=True)
+
+
 def newest(
     settings: Settings,  # `paths.bundles`
     date: dt.date,  # Of the night; later bundles than its cut-off are refused
 ) -> Path:
     "Find the newest bundle for a date; raises `InputError` where there is none."
-    cutoff = settings.cutoff(date)
-    candidates = []
-    for file in sorted(settings.bundles.glob("[!.]*/bundle.json")):  # no staged one
-        metadata = read(file.parent)
-        candidates.append((metadata.trained_until, metadata.created, file.parent))
-    if not candidates:
+    found = stored(settings)
+    if not found:
         raise InputError(f"{settings.bundles}: no bundle yet; make one: python -m ccf_batch.train")
-    usable = [b for b in candidates if b[0] <= cutoff]
+    cutoff = settings.cutoff(date)
+    usable = [bundle.path for bundle in found if bundle.trained_until <= cutoff]
     if not usable:
         raise InputError(
             f"{settings.bundles}: every bundle has seen rows after {date} (the oldest was trained "
-            f"until {min(candidates)[0]} UTC); make one: python -m ccf_batch.train --date {date}"
+            f"until {found[-1].trained_until} UTC); make one: python -m ccf_batch.train --date {date}"
         )
-    return max(usable)[2]
+    return usable[0]
 
 # %% ../../nbs/api/model/06_bundle.ipynb #c6cd40bd
 def serving_folder(settings: Settings) -> Path:

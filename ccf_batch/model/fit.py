@@ -29,8 +29,8 @@ from .trainer import Fold, Split, Trainer
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'make_trainer', 'FinalEncoder', 'refit_encoder',
-           'refit_model', 'read_examples', 'deterministic']
+__all__ = ['RARE', 'Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'make_trainer', 'FinalEncoder',
+           'refit_encoder', 'refit_model', 'read_examples', 'deterministic']
 
 # %% ../../nbs/api/model/05_fit.ipynb #5cd56aeb
 class Users(NamedTuple):
@@ -153,6 +153,9 @@ def refit_model(
     return dataclasses.replace(model, cf=cf, user_ids=user_ids)
 
 # %% ../../nbs/api/model/05_fit.ipynb #763277ce
+RARE = 0.01  # share of examples; a class below it gets a warning
+
+
 def read_examples(
     assembly: Labelled,
     split: str,  # train or valid
@@ -163,13 +166,16 @@ def read_examples(
     assert batch.label is not None
     rows, likes = len(batch.candidate), int(batch.label.sum())
     say(f"  {split}: {rows:,} examples, {likes:,} likes, {len(batch):,} groups of user and history")
-    if assembly.left_out:
-        say(f"  {split}: {assembly.left_out:,} older ones left out (cf.max_examples)")
-    if not 0 < likes < rows:
-        raise InputError(
-            f"{settings.lake}: of the {rows} {split} examples before {assembly.date}, {likes} are "
-            "likes; both likes and dislikes are needed. Check domain.liked_above, or train on a later "
-            "--date"
+    for sentence in assembly.omitted.sentences():
+        say(f"  {split}: {sentence}")
+    reason = assembly.missing_class(batch, f"{split} examples before {assembly.date}")
+    if reason:
+        raise InputError(f"{settings.lake}: {reason}")
+    rare, name = min((likes, "likes"), (rows - likes, "dislikes"))
+    if rare < RARE * rows:
+        say(
+            f"  warning: {rare:,} of the {rows:,} {split} examples are {name}, under {RARE:.0%}; see "
+            "domain.liked_above and train.negatives_from"
         )
     return batch
 

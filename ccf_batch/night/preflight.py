@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..base.console import say
 from ..base.errors import InputError
@@ -18,7 +18,11 @@ from ..data.ranked import damage, date_folder, read_manifest
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['already_published', 'check_bundle', 'check_inputs']
+__all__ = ['already_published', 'check_bundle', 'check_inputs', 'explain_nobody']
+
+# %% ../../nbs/api/night/00_preflight.ipynb #7f973e17
+if TYPE_CHECKING:
+    from ccf_batch.data.assemble import Assembly
 
 # %% ../../nbs/api/night/00_preflight.ipynb #d807c414
 def already_published(
@@ -86,3 +90,60 @@ def check_inputs(
             f"{settings.lake}: was changed while it was read: {change}; nothing was published, "
             "run the same command again"
         )
+
+# %% ../../nbs/api/night/00_preflight.ipynb #893ffec7
+def explain_nobody(
+    assembly: Assembly,  # Prepared
+    prepared: Mapping[str, int],  # Counts from `Assembly.prepare`, without a user or a pair
+) -> str:
+    "Explain why a date has nobody to score: which windows are empty, and what widens them."
+    from ccf_batch.data.database import fetch_arrow
+    from ccf_batch.data.lake import table_glob
+
+    settings, date = assembly.settings, assembly.date
+    interactions = table_glob(settings, "interactions/date=*")
+    (found,) = fetch_arrow(
+        assembly.con, "night/checks/nobody", interactions=interactions
+    ).to_pylist()
+    nobody = f"{settings.lake}: there is nobody to score on {date}: "
+    if found["last"] is None:
+        if found["first"] is None:
+            return f"{nobody}the lake has no events; ingest some first"
+        return (
+            f"{nobody}no event of an item in the catalogue is known before it, and the first event of the "
+            f"lake is of {found['first']} UTC; take a later date"
+        )
+    reasons = []
+    if prepared["no_like"]:
+        limit = settings.domain.liked_above
+        what = "label" if limit is None else f"domain.liked_above (now {limit:g})"
+        reasons.append(f"users who liked nothing before it: {prepared['no_like']:,} (check {what})")
+    if prepared["inactive"]:
+        reasons.append(
+            f"users without an event in the {settings.users.active_days} days before it: "
+            f"{prepared['inactive']:,} (the last event is of {found['last']} UTC; widen users.active_days)"
+        )
+    if prepared["no_candidate"]:
+        reason = _no_candidates(assembly, found)
+        reasons.append(f"users without a candidate: {prepared['no_candidate']:,} ({reason})")
+    return nobody + "; ".join(reasons)
+
+
+def _no_candidates(assembly: Assembly, found: Mapping[str, Any]) -> str:
+    "Explain why users have no candidates, from a row of `night/checks/nobody`."
+    windows, last_like = assembly.settings.candidates, found["last_like"]
+    if found["popular"]:
+        return (
+            "they have interacted with all that were liked in the days of candidates.popular_days: widen it, "
+            "or set candidates.exclude_seen to false where people buy again"
+        )
+    if last_like is None:
+        return (
+            "no item that anyone liked is available on that date; check available_to of the items"
+        )
+    days = (assembly.cutoff - last_like) // dt.timedelta(days=1) + 1
+    return (
+        f"no available item was liked in the {windows.popular_days} days before it (candidates.popular_days; "
+        f"candidates.covisited_days is {windows.covisited_days}), and the last such like is of {last_like} UTC: "
+        f"set candidates.popular_days to {days} or more"
+    )

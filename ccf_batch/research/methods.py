@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..base import atomic
-from ..base.console import step
+from ..base.console import say, step
 from ..base.errors import InputError
 from ..cf.encoder import Encoder
 from ..data import lake
@@ -81,12 +81,15 @@ def read_rows(
     "Read training, validation and test rows; raises `InputError` where one of the three is empty or has one class."
     before = Assembly(connect(":memory:", settings.score.memory_limit), settings, test_from)
     after = Assembly(connect(":memory:", settings.score.memory_limit), settings, test_until)
-    parts = {
-        "train": before.examples("train"),
-        "valid": before.examples("valid"),
-        "test": after.examples_after(before.cutoff),
-    }
-    for name, batch in parts.items():
+    parts = {}
+    for name, assembly in (("train", before), ("valid", before), ("test", after)):
+        if assembly is after:
+            batch = after.examples_after(before.cutoff, before.negatives())
+        else:
+            batch = before.examples(name)
+        for sentence in assembly.omitted.sentences():
+            say(f"  {name}: {sentence}")
+        parts[name] = batch
         assert batch.label is not None
         if len(np.unique(batch.label)) < 2:
             raise InputError(
@@ -231,6 +234,8 @@ class MethodRunner:
             settings.history_length,
             settings.train.max_examples,
             settings.train.negatives,
+            settings.train.negatives_from,
+            settings.train.max_examples_per_user,
             settings.cf.max_examples,
             settings.domain.model_dump(),
             settings.users.model_dump(),
@@ -254,6 +259,8 @@ class MethodRunner:
             settings.history_length,
             settings.train.max_examples,
             settings.train.negatives,
+            settings.train.negatives_from,
+            settings.train.max_examples_per_user,
             settings.train.seed,
             settings.users.model_dump(),
             settings.score.shard_users,

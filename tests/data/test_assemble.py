@@ -240,13 +240,15 @@ def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, n
     write_lake(root, items, events)
     cf = {"history": False, "max_examples": 1}  # not fewer than the language model is trained on
     s = settings_for(
-        root, prompt={"history_length": history}, train={"max_examples": newest}, cf=cf
+        root,
+        prompt={"history_length": history},
+        train={"max_examples": newest, "negatives_from": "explicit"},
+        cf=cf,
     )
     assembly = Assembly(connect(threads=1), s, date)
     oracle = Oracle(items, events, assembly.cutoff)
-    rated = any(not oracle.liked(e) for e in oracle.known)
-    if not rated:
-        return  # implicit: the test below
+    if not oracle.known:
+        return
     everything = assembly.examples_after(START)
     check_examples(everything, oracle, history)
     labelled = Counter(
@@ -254,11 +256,11 @@ def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, n
     )
     assert Counter(rows_of(everything)) == labelled
 
-    train, left_out = assembly.examples("train"), assembly.left_out
+    train, left_out = assembly.examples("train"), assembly.omitted.older
     valid = assembly.examples("valid")
     rows = Counter(rows_of(train)) + Counter(rows_of(valid))
     assert rows <= labelled and rows.total() == min(newest, labelled.total())
-    assert (left_out, assembly.left_out) == (labelled.total() - rows.total(), 0)
+    assert (left_out, assembly.omitted.older) == (labelled.total() - rows.total(), 0)
     assert len(valid.candidate) >= 1
     if len(train):
         assert train.event_ts.max() < valid.event_ts.min()
@@ -314,7 +316,8 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
     check_examples(batch, oracle, s.prompt.history_length)
     rows = rows_of(batch)
     likes = Counter((u, r, ts) for u, r, y, ts in rows if y == 1)
-    assert likes == Counter((e.user, oracle.row[e.item], e.ts) for e in oracle.known)
+    known = Counter((e.user, oracle.row[e.item], e.ts) for e in oracle.known)
+    assert likes <= known and assembly.omitted.unpaired == (known - likes).total()
     counted = Counter(e.item for e in oracle.known)
     sampled = Counter((u, ts) for u, _, y, ts in rows if y == 0)
     for user, r, label, ts in rows:
@@ -324,6 +327,13 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
             assert counted[oracle.items[r].id] > 0
     for (user, ts), n in sampled.items():
         assert n <= negatives * sum(1 for u, _, t in set(likes) if (u, t) == (user, ts))
+    # a like without a negative is no example, and one that had nothing to be told from has none
+    assert {(u, ts) for u, _, ts in likes} == set(sampled)
+    for user, _, ts in likes:
+        assert any(
+            oracle.items[r].available(ts) and counted[i.id] and r not in oracle.seen(user, by=ts)
+            for r, i in enumerate(oracle.items)
+        )
     # the same seed, the same rows, whatever the threads
     again = Assembly(connect(threads=2), s, date).examples_after(START)
     assert sorted(rows_of(again)) == sorted(rows)
@@ -501,7 +511,7 @@ def test_brought_examples_keep_their_histories(tmp_path):
     s = settings_for(tmp_path, prompt={"history_length": 2})
     assembly = Assembly(connect(), s)
     assert groups_of(assembly.examples("train")) == [(1, [0, 3], [1], [1])]
-    assert assembly.left_out == 1  # an item that the catalogue lacks
+    assert assembly.omitted.older == 1  # an item that the catalogue lacks
     assert assembly.examples("valid").not_cold.tolist() == [1]
     assert groups_of(assembly.examples_after(START)) == [(1, [0, 3], [3], [1])]
     assert len(assembly.examples_after(START + 4 * dt.timedelta(hours=1))) == 0

@@ -1,8 +1,9 @@
 -- Temporary table `labelled`: the known interactions from a moment on, as labelled rows.
---   $since  TIMESTAMP in naive UTC
+--   $since     TIMESTAMP in naive UTC
+--   $dislikes  true: likes and dislikes; false: likes alone
 CREATE OR REPLACE TEMP TABLE labelled AS
 SELECT
     user_row, user_id, item_row, liked::TINYINT AS label, event_ts,
     NULL::TINYINT AS not_cold, NULL::INTEGER[] AS history
 FROM assembly.events JOIN assembly.users USING (user_row)
-WHERE event_ts >= $since;
+WHERE event_ts >= $since AND (liked OR $dislikes);
