@@ -15,6 +15,7 @@ from .base import atomic
 from .base.console import main, say, step, table
 from .base.errors import InputError
 from .data import database_errors, synthetic
+from .data.column_checks import check_columns, check_liked
 from .data.database import connect, fetch_row
 from .data.database import execute as sql
 from .data.formats import Dataset, Table, detect
@@ -22,6 +23,7 @@ from .data.lake import CONTRACT, check
 from ccf_batch.data.reader import (
     InputCounts,
     Reader,
+    assume_liked_above,
     check_rejected,
     link_candidates,
     read_all,
@@ -80,8 +82,8 @@ numeric = {text(attributes.numeric, ensure_ascii=False)}
 class IngestCommand(Settings):
     """Read a data set, check every row, and write the tables of the lake.
 
-    It recognises MovieLens in all its formats and RecBole's atomic files; any other CSV or Parquet
-    file is read as `[ingest]` in the settings file describes it. A first settings file is written
+    It recognises MovieLens in all its formats and RecBole's atomic files; any other CSV, JSON lines or
+    Parquet file is read as `[ingest]` in the settings file describes it. A first settings file is written
     where there is none.
     """
 
@@ -134,14 +136,20 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
     data = (
         detect(command, command.source, command.meta) if command.source else _sample(command, work)
     )
+    check_columns(data, mapped=settings.ingest.interactions is not None)
     new_file = settings.file if settings.file and not settings.file.exists() else None
+    first = new_file is not None and "liked_above" not in settings.domain.model_fields_set
+    if not first or data.assumed_liked_above is None:
+        check_liked(data, data.liked_above if first else settings.domain.liked_above)
     with connect(
         work / "ingest.duckdb", settings.score.memory_limit, settings.score.threads
     ) as con:
-        reader = Reader(con, settings, data.integers)
+        reader = Reader(con, settings, data.integers, work)
         with step(f"Reading {data.name}", stage="reading"):
             read_all(reader, data)
             counts = check_rejected(con, settings, work / "rejects")
+        if first:
+            data = assume_liked_above(reader, data)
         if new_file:
             has = [name for (name,) in sql(con, "data/reader/attribute_names").fetchall()]
             settings = _first_settings(settings, data, has)

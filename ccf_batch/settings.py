@@ -102,11 +102,13 @@ class Ingest(Group):
     "Mapping of your own files onto the tables; read by `ccf_batch.ingest` alone."
 
     interactions: str | None = None
-    """CSV, TSV or Parquet file (or glob) of interactions, inside the folder given as `--source`."""
+    """CSV, TSV, JSON lines or Parquet file (or glob) of interactions, inside the folder given as `--source`."""
     items: str | None = None
-    """CSV, TSV or Parquet file (or glob) of items, inside the folder given as `--source`."""
+    """CSV, TSV, JSON lines or Parquet file (or glob) of items, inside the folder given as `--source`."""
     columns: dict[str, str] = {}
     """Column of the tables (or attribute) = column of your file; columns of the same name need no entry."""
+    names: dict[Literal["interactions", "items"], list[str]] = {}
+    """Column names, in order, of files without a header, as in `items = ["item_id", "title"]`."""
     separators: dict[str, str] = {}
     """Attribute = the character that separates its values, as in `genres = "|"`."""
     time_unit: Literal["s", "ms", "us"] = "s"
