@@ -140,7 +140,7 @@ class Reader:
             "data/reader/lines_of_json",
             file=_literal(file),
             compression=compression,
-            keys=layout.columns,
+            keys=[*layout.columns, ""],  # an empty key is nobody's column
         )
         sql(self.con, "data/reader/unparsed_rows", file_id=self.files, file=str(file))
         sql(self.con, "data/reader/unparsed_json", file_id=self.files)

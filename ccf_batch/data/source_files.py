@@ -208,9 +208,10 @@ class Layout(NamedTuple):
 _QUOTED = re.compile(r'(?:(?<=[,;\t| ])|^)"(?:[^"]|"")*"(?=[,;\t| ]|$)')  # a quoted value in a row
 
 
-def _first_line(file: Path, text: Text, head: bytes) -> str:
-    "Decode the first line of a text file; raises `InputError` for one that is none."
-    line, newline, _ = head.partition(b"\n")
+def _first_lines(file: Path, text: Text, head: bytes, count: int) -> str:
+    "Decode the first lines of a text file; raises `InputError` for what is none."
+    lines = head.split(b"\n", count)
+    line, newline = b"\n".join(lines[:count]), len(lines) > count
     if not line.strip():
         raise InputError(f"{file}: is empty, or its first row is")
     if not newline and len(head) == _HEAD:
@@ -224,6 +225,8 @@ def _first_line(file: Path, text: Text, head: bytes) -> str:
             ) from None
         first = line.decode(text.fallback)
     first = first.rstrip("\r")
+    if re.fullmatch(r"(?i)sep=.", first):
+        raise InputError(f"{file}: row 1 is a note to Excel ({first}); delete it")
     if "\r" in _QUOTED.sub("", first):
         raise InputError(
             f"{file}: has line ends of old Macs (CR alone); convert it, as with `tr '\\r' '\\n' < old > new`"
@@ -232,6 +235,7 @@ def _first_line(file: Path, text: Text, head: bytes) -> str:
 
 
 _HEAD = 1 << 20  # bytes that are read to find out what a file is
+_LINES = 50  # that a first row may have, where line ends are quoted
 
 # %% ../../nbs/api/data/10_source_files.ipynb #6d400f5a
 def _split(line: str, delimiter: str, quote: str) -> list[str]:
@@ -239,6 +243,24 @@ def _split(line: str, delimiter: str, quote: str) -> list[str]:
     if not quote:
         return line.split(delimiter)
     return next(csv.reader([line], delimiter=delimiter, quotechar=quote, strict=True))
+
+
+def _first_row(file: Path, text: Text, head: bytes) -> tuple[str, tuple[str, ...]]:
+    "Return the delimiter of a text file, and the values of its first row; raises `InputError`."
+    for count in range(1, min(head.count(b"\n") + 1, _LINES) + 1):
+        line = _first_lines(file, text, head, count)
+        delimiter = _delimiter(line, text)
+        try:
+            row = tuple(value.strip() for value in _split(line, delimiter, text.quote))
+        except csv.Error as e:
+            why = str(e)  # the next line may close a quote
+            continue
+        if delimiter == " " and "" in row:
+            raise InputError(
+                f"{file}: has several blanks between two columns; write one, as with `awk '{{$1=$1}};1' old > new`"
+            )
+        return delimiter, row
+    raise InputError(f"{file}: row 1 cannot be split into columns ({why}); close each quote")
 
 
 def _delimiter(line: str, text: Text) -> str:
@@ -275,7 +297,7 @@ def _is_json(file: Path, head: bytes) -> bool:
 
 
 def _json_keys(file: Path) -> tuple[str, ...]:
-    "List the keys of all objects of a file of JSON lines, in the order in which they come first."
+    "List the keys of all objects of a file of JSON lines, in the order in which they come first, without an empty one."
     stat = file.stat()
     return _read_json_keys(file, stat.st_size, stat.st_mtime_ns)
 
@@ -292,7 +314,16 @@ def _read_json_keys(file: Path, size: int, mtime_ns: int) -> tuple[str, ...]:
                 continue  # the reader rejects the row
             if isinstance(value, dict):
                 keys.update(dict.fromkeys(value))
-    return tuple(keys)
+    return tuple(key for key in keys if key and _is_utf8(key))
+
+
+def _is_utf8(text: str) -> bool:
+    "Return whether a text can be encoded; half of a surrogate pair cannot, and DuckDB takes it for no JSON."
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _LONGEST = 4 << 20  # bytes of a line; DuckDB rejects rows over 2 MB
@@ -312,12 +343,7 @@ def read_layout(file: Path, text: Text) -> Layout:
         return Layout("json", _json_keys(file))
     if text.names and text.delimiter:
         return Layout("text", text.names, text.delimiter)
-    line = _first_line(file, text, head)
-    delimiter = _delimiter(line, text)
-    try:
-        first = tuple(name.strip() for name in _split(line, delimiter, text.quote))
-    except csv.Error as e:
-        raise InputError(f"{file}: row 1 cannot be split into columns ({e})") from None
+    delimiter, first = _first_row(file, text, head)
     names = tuple(name.partition(":")[0] for name in first) if text.typed else first
     return Layout("text", text.names or names, delimiter, first)
 

@@ -2,6 +2,7 @@
 
 import bz2
 import datetime as dt
+import errno
 import gzip
 import io
 import json
@@ -19,12 +20,14 @@ import pyarrow.parquet as pq
 import pytest
 from files_of_users import attributes, exit_code, put, rejects, rows, run
 
+from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load
 from ccf_batch.data import lake
 from ccf_batch.data.column_checks import check_columns
 from ccf_batch.data.database import connect
 from ccf_batch.data.formats import detect
 from ccf_batch.data.reader import Reader, read_all
+from ccf_batch.data.source_files import open_decompressed
 from ccf_batch.settings import Ingest, Settings
 
 EVENTS = "user_id,item_id,event_ts\nann,a,2026-05-01\nbob,b,2026-05-02\n"
@@ -420,6 +423,13 @@ def test_an_attribute_that_is_named_by_a_number(work):
     assert [attributes(i) for i in rows(work, "items")] == [{"2019": ["7"]}, {"2019": ["8"]}]
 
 
+def test_a_first_row_of_data_over_two_lines(work):
+    put(work, events_csv=EVENTS, items_csv='a,"Heat\nand ""dust"""\nb,Ran\n')
+    toml = ingest_toml("events.csv", "items.csv") + 'names = { items = ["item_id", "title"] }\n'
+    run(work, toml=toml)
+    assert [i["title"] for i in rows(work, "items", ["item_id"])] == ['Heat\nand "dust"', "Ran"]
+
+
 def test_names_tell_the_delimiter_where_titles_have_commas(work):
     put(work, events_csv="ann a 1777665600\n", items_csv="a|Fire, Water, Air\n")
     toml = ingest_toml("events.csv", "items.csv")
@@ -446,6 +456,7 @@ def test_a_known_data_set_without_a_header(work, capsys):
         'user_id|"item_id "|event_ts\nann|a|2026-05-01\nbob|b|2026-05-02\n',
         "user_id\titem_id\tevent_ts\nann\ta\t2026-05-01\nbob\tb\t2026-05-02\n",
         "\ufeff" + EVENTS,
+        'user_id,item_id,event_ts,"price\nin ""EUR"""\nann,a,2026-05-01,1\nbob,b,2026-05-02,2\n',
     ],
 )
 def test_the_delimiter_and_the_names_of_a_header(work, content):
@@ -566,6 +577,8 @@ REFUSED = {
     "json array": (b'[\n  {"user_id": 1}\n]', "is a JSON array; write one object a line, as with `jq -c '.[]'"),
     "json over lines": (b'{\n  "user_id": 1\n}\n', "is JSON, but not one object a line"),
     "python": (b"{u'user_id': '1', 'item_id': 2}\n", "lines as Python prints them, with single quotes"),
+    "note to Excel": (b"sep=;\nuser_id;item_id\n", "row 1 is a note to Excel (sep=;); delete it"),
+    "blanks": (b"user_id  item_id  event_ts\n1  2  3\n", "several blanks between two columns; write one"),
     "unclosed quote": (b'user_id,"item_id,event_ts\n1,2,3\n', "row 1 cannot be split into columns"),
 }  # fmt: skip
 
@@ -596,6 +609,15 @@ def test_a_zip_archive_with_a_password_is_refused(work, capsys):
     content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the list of members
     put(work, events_csv=bytes(content))
     refused(work, capsys, ingest_toml("events.csv"), "is a zip archive with a password; unpack it")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, OSError), (errno.EIO, InputError)])
+def test_no_room_for_a_copy_is_no_fault_of_the_file(work, number, kind):
+    put(work, events_csv=EVENTS)
+    with pytest.raises((OSError, InputError)) as caught:
+        with open_decompressed(work / "data" / "events.csv"):
+            raise OSError(number, "as the disk says it")
+    assert type(caught.value) is kind
 
 
 # --- B4: JSON lines ----------------------------------------------------------------------------------
@@ -667,6 +689,22 @@ def test_what_another_parser_would_read_is_no_json_here(work):
     put(work, **{"events.jsonl": "\n".join(lines)})
     run(work, toml=ingest_toml("events.jsonl"))
     assert [(r["row"], r["reason"]) for r in rejects(work)] == [(2, "row is no JSON object")]
+
+
+def test_odd_keys_of_json_lines(work):
+    line = '{"user_id": "ann", "item_id": "a", "event_ts": "2026-05-01", %s: 1}\n'
+    keys = ['""', '"a\\"b.c"', '"\\u0000"', '"\\ud800"', '"$.x[0]"']
+    put(
+        work,
+        **{
+            "events.jsonl": "".join(
+                line.replace("01", f"0{n}", 1) % k for n, k in enumerate(keys, 1)
+            )
+        },
+    )
+    run(work, toml=ingest_toml("events.jsonl"))
+    assert [(r["row"], r["reason"]) for r in rejects(work)] == [(4, "row is no JSON object")]
+    assert [e["event_ts"].day for e in rows(work, "interactions")] == [1, 2, 3, 5]
 
 
 def test_items_in_json_lines_with_a_nested_attribute(work):
