@@ -10,18 +10,20 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .base import atomic
 from .base.console import main, say, step, table
 from .base.errors import InputError
 from .data import database_errors, synthetic
+from .data.column_checks import check_columns, check_liked
 from .data.database import connect, fetch_row
 from .data.database import execute as sql
 from .data.formats import Dataset, Table, detect
 from .data.lake import CONTRACT, check
 from ccf_batch.data.reader import (
     Reader,
+    assume_liked_above,
     check_rejected,
     file_counts,
     link_candidates,
@@ -35,10 +37,6 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['EARLY', 'TOTAL', 'TOTAL_ITEMS', 'IngestCommand', 'run', 'LakeCounts', 'warnings', 'command']
-
-# %% ../nbs/api/02_ingest.ipynb #a2ade179
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 # %% ../nbs/api/02_ingest.ipynb #ccc22c01
 def _first_settings(settings: Settings, data: Dataset, has: list[str]) -> Settings:
@@ -86,8 +84,8 @@ numeric = {text(attributes.numeric, ensure_ascii=False)}
 class IngestCommand(Settings):
     """Read a data set, check every row, and write the tables of the lake.
 
-    It recognises MovieLens in all its formats and RecBole's atomic files; any other CSV or Parquet
-    file is read as `[ingest]` in the settings file describes it. A first settings file is written
+    It recognises MovieLens in all its formats and RecBole's atomic files; any other CSV, JSON lines or
+    Parquet file is read as `[ingest]` in the settings file describes it. A first settings file is written
     where there is none.
     """
 
@@ -140,14 +138,20 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
     data = (
         detect(command, command.source, command.meta) if command.source else _sample(command, work)
     )
+    check_columns(data, mapped=settings.ingest.interactions is not None)
     new_file = settings.file if settings.file and not settings.file.exists() else None
+    first = new_file is not None and "liked_above" not in settings.domain.model_fields_set
+    if not first or data.assumed_liked_above is None:
+        check_liked(data, data.liked_above if first else settings.domain.liked_above)
     with connect(
         work / "ingest.duckdb", settings.score.memory_limit, settings.score.threads
     ) as con:
-        reader = Reader(con, settings, data.integers)
+        reader = Reader(con, settings, data.integers, work)
         with step(f"Reading {data.name}", stage="reading"):
             read_all(reader, data)
             check_rejected(con, settings, work / "rejects")
+        if first:
+            data = assume_liked_above(reader, data)
         if new_file:
             has = [name for (name,) in sql(con, "data/reader/attribute_names").fetchall()]
             settings = _first_settings(settings, data, has)
@@ -160,11 +164,10 @@ def _ingest(command: IngestCommand, work: Path) -> dict[str, Any]:
         if new_file:
             atomic.write(new_file, _toml(settings, data).encode())
         counts = LakeCounts(*fetch_row(con, "data/reader/counts_of_lake"))
-        _report(settings, con, counts, new_file is not None)
+        _report(settings, reader, counts, new_file is not None)
         for warning in warnings(reader, settings, counts):
             say(f"⚠ {warning}")
-    config = "" if settings.file in (None, Path("ccf.toml")) else f" --config {settings.file}"
-    say(f"Next: python -m ccf_batch.train{config}")
+    say(f"Next: python -m ccf_batch.train{settings.config_flag}")
     return counts._asdict()
 
 
@@ -216,7 +219,7 @@ class LakeCounts(NamedTuple):
 
 def _report(
     settings: Settings,
-    con: DuckDBPyConnection,  # Of the reader
+    reader: Reader,
     lake: LakeCounts,
     new_file: bool,  # Whether the settings file was written now
 ) -> None:
@@ -224,9 +227,15 @@ def _report(
     table(
         "Rows",
         ["input", "file", ">read", ">kept", ">repeated", ">in conflict", ">rejected"],
-        [(c.input, c.file, *(f"{n:,}" for n in c[2:])) for c in file_counts(con)],
+        [(c.input, c.file, *(f"{n:,}" for n in c[2:])) for c in file_counts(reader.con)],
     )
-    if reasons := reasons_of(con):
+    for file, names in reader.lacking.items():
+        say(f"  {file} lacks {', '.join(names)}, which other files have: empty in its rows")
+    for input, names in reader.unused.items():
+        say(f"  not used of {input}: {', '.join(names)}")
+    if reader.skipped:
+        say(f"  files left out: {', '.join(reader.skipped)}")
+    if reasons := reasons_of(reader.con):
         what = {"fault": "rejected", "repeat": "repeated", "conflict": "in conflict"}
         table(
             "Left out, or kept without the value",

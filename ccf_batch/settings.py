@@ -103,17 +103,17 @@ class Ingest(Group):
     "Mapping of your own files onto the tables; read by `ccf_batch.ingest` alone."
 
     interactions: str | None = None
-    """CSV, TSV or Parquet file (or glob) of interactions, inside the folder given as `--source`."""
+    """CSV, TSV, JSON lines or Parquet file (or glob) of interactions, inside the folder given as `--source`."""
     items: str | None = None
-    """CSV, TSV or Parquet file (or glob) of items, inside the folder given as `--source`."""
+    """CSV, TSV, JSON lines or Parquet file (or glob) of items, inside the folder given as `--source`."""
     columns: dict[str, str] = {}
     """Column of the tables (or attribute) = column of your file; columns of the same name need no entry."""
+    names: dict[Literal["interactions", "items"], list[str]] = {}
+    """Column names, in order, of files without a header, as in `items = ["item_id", "title"]`."""
     separators: dict[str, str] = {}
     """Attribute = the character that separates its values, as in `genres = "|"`."""
     fields: dict[str, str] = {}
     """Attribute = the field that counts where its values are structures, as in `genres = "name"`."""
-    items_newest_by: str | None = None
-    """Column of the items by which the newest of several rows of one item counts (a time, a number or a text). Unset: the first row."""
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     """Unit of `event_ts` where it is a number."""
     max_rejected: float = Field(default=0.01, ge=0, le=1)

@@ -5,51 +5,46 @@
 # %% ../../nbs/api/data/02_formats.ipynb #887500cf
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
+import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from ..base.errors import InputError
+from .source_files import DELIMITED, Layout, Text, read_layout
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['Text', 'Table', 'Dataset', 'delimiter', 'first_row', 'is_parquet', 'column_names', 'parquet_schema', 'detect']
-
-# %% ../../nbs/api/data/02_formats.ipynb #98593bc8
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = ['Table', 'Dataset', 'detect']
 
 # %% ../../nbs/api/data/02_formats.ipynb #03b3ff08
-@dataclass(frozen=True)
-class Text:
-    "Layout of a delimited text file."
-
-    delimiter: str | None = (
-        None  # None: the one of , ; tab | that is most frequent in the first row
-    )
-    quote: str = '"'  # Empty: quotes are ordinary characters
-    names: tuple[str, ...] = ()  # Column names; empty: those in the first row
-    header: bool = True  # Whether the first row holds column names
-    fallback: str = "utf-8"  # Encoding of a file that is not valid UTF-8
-
-
 @dataclass(frozen=True)
 class Table:
     "Files of one kind of rows, and the mapping of their columns to the lake's."
 
     files: tuple[Path, ...]
     columns: dict[str, str]  # Column of the lake = column of the file
-    needed: tuple[str, ...]  # Columns of the lake that must be there
+    needed: tuple[str, ...]  # Columns of the lake that each file must have
     attributes: dict[str, str] = field(default_factory=dict)  # Attribute = column of the file
     separators: dict[str, str] = field(
         default_factory=dict
     )  # Attribute = character that separates its values
     nothing: tuple[str, ...] = ()  # Values that mean a missing one
-    text: Text = Text()
+    text: Text = DELIMITED
     prepare: tuple[str, ...] = ()  # Statements run on `source` before its rows are taken
+    prepared: tuple[str, ...] = ()  # Columns of the files that these statements use
+    wanted: tuple[str, ...] = ()  # Columns of the lake, or attributes, that some file must have
+    skipped: tuple[str, ...] = ()  # Names of files that are left out
+
+    @cached_property
+    def layouts(self) -> dict[Path, Layout]:
+        "Layouts of the files, read once; raises `InputError`."
+        return {file: read_layout(file, self.text) for file in self.files}
+
+    def column_of(self, name: str) -> str:
+        "Return the files' name of a column of the lake, or of an attribute."
+        return self.columns.get(name) or self.attributes.get(name) or name
 
 
 @dataclass(frozen=True)
@@ -62,11 +57,22 @@ class Dataset:
     users: Table | None = None
     noun: str = "items"
     liked_above: float | None = None
+    assumed_liked_above: float | None = None  # The same, for ratings between 0 and 5 alone
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     integers: bool = False  # Whether ids must be whole numbers
     movies: Table | None = None  # Genres by title (`ml-1m-ctr` with --meta)
     labelled: bool = False  # Whether interactions are a train, valid and test split with labels
+
+    def tables(self) -> list[tuple[str, Table]]:
+        "List the inputs that are there, each with its name."
+        named = {
+            "interactions": self.interactions,
+            "items": self.items,
+            "users": self.users,
+            "movies": self.movies,
+        }
+        return [(name, table) for name, table in named.items() if table is not None]
 
 # %% ../../nbs/api/data/02_formats.ipynb #41368bf0
 _RATING = ("user_id", "item_id", "rating", "event_ts")
@@ -125,7 +131,7 @@ def _ml_100k(at: Path) -> Dataset:
         Table((at / "u.data",), _same(*_RATING), _RATING, text=Text("\t", "", _RATING, False, "latin-1")),
         Table(
             (at / "u.item",), _same("item_id", "title"), ("item_id", "title"), _same("genres"), {"genres": "|"},
-            text=Text("|", "", films, False, "latin-1"), prepare=("data/reader/genres_of_flags",),
+            text=Text("|", "", films, False, "latin-1"), prepare=("data/reader/genres_of_flags",), prepared=tuple(_GENRES),
         ),
         Table((users,), _same("user_id"), ("user_id",), _same(*people), text=Text("|", "", ("user_id", *people), False, "latin-1"))
         if users.exists() else None,
@@ -183,64 +189,88 @@ class _Entities(NamedTuple):
 
 
 def _atomic(at: Path) -> Dataset:
-    "Describe RecBole's atomic files: NAME.inter, NAME.item, optionally NAME.user, tabs between columns."
-    (inter,) = at.glob("*.inter")
-    item, user = inter.with_suffix(".item"), inter.with_suffix(".user")
+    "Describe RecBole's atomic files: NAME.inter, optionally NAME.item and NAME.user, tabs between columns."
+    name, files, skipped = _atomic_interactions(at)
     renamed = {"class": "genres", "genre": "genres", "release_year": "year"}
     lake_names = {"timestamp": "event_ts"}
-    names, _ = _atomic_header(inter)
     columns = {
-        lake_names.get(n, n): n for n in names if lake_names.get(n, n) in (*_RATING, "label")
+        lake_names.get(n, n): n
+        for n in dict.fromkeys(n for file in files for n in _atomic_header(file))
+        if lake_names.get(n, n) in (*_RATING, "label")
     }
-    stars = "rating" in columns
-    needed = tuple(c for c in _RATING if c != "rating" or stars)
-    interactions = Table((inter,), columns, needed, text=Text("\t", "", names))
+    needed = tuple(c for c in _RATING if c != "rating")
+    interactions = Table(files, columns, needed, text=_ATOMIC, skipped=skipped)
 
     def entities(file: Path, id_column: str, titled: bool) -> _Entities:
-        names, types = _atomic_header(file)
-        title = next((n for n in names if titled and "title" in n), "title")
-        keys = {renamed.get(n, n): n for n in names if n not in (id_column, title)}
+        types = _atomic_header(file)
+        title = next((n for n in types if titled and "title" in n), "title")
+        keys = {renamed.get(n, n): n for n in types if n not in (id_column, title)}
         words = [k for k, n in keys.items() if types[n] == "token_seq"]
         numbers = [k for k, n in keys.items() if types[n] == "float" or k == "year"]
         columns = {id_column: id_column} | ({"title": title} if titled else {})
-        rows = Table(
-            (file,),
-            columns,
-            tuple(columns),
-            keys,
-            dict.fromkeys(words, " "),
-            text=Text("\t", "", names),
-        )
+        separators = dict.fromkeys(words, " ")
+        rows = Table((file,), columns, tuple(columns), keys, separators, text=_ATOMIC)
         return _Entities(rows, words, numbers)
 
-    items, words, numbers = entities(item, "item_id", True)
+    item, user = at / f"{name}.item", at / f"{name}.user"
+    others = [] if item.is_file() else _glob(at, "*.item")
+    if others:
+        raise InputError(
+            f"{at}: has {files[0].name}, but the items of {others[0].stem!r}; rename {others[0].name} to "
+            f"{item.name} if they belong together"
+        )
+    items = entities(item, "item_id", True) if item.is_file() else None
     return Dataset(
-        f"RecBole atomic files ({inter.name})",
+        f"RecBole atomic files ({name}.inter)",
         interactions,
-        items,
-        entities(user, "user_id", False).table if user.exists() else None,
-        noun="movies" if inter.stem.startswith("ml-") else "items",
-        liked_above=3.0 if stars else None,
-        categorical=tuple(words),
-        numeric=tuple(numbers),
+        items.table if items else None,
+        entities(user, "user_id", False).table if user.is_file() else None,
+        noun="movies" if name.startswith("ml-") else "items",
+        assumed_liked_above=3.0,
+        categorical=tuple(items.words) if items else (),
+        numeric=tuple(items.numbers) if items else (),
     )
 
 
-class _Header(NamedTuple):
-    "First row of an atomic file."
-
-    names: tuple[str, ...]  # Without types
-    types: dict[str, str]  # By name
+_ATOMIC = Text("\t", "", typed=True)
 
 
-def _atomic_header(file: Path) -> _Header:
-    "Split the first row of an atomic file into names and types."
-    pairs = [column.partition(":")[::2] for column in first_row(file, Text("\t", ""))]
-    return _Header(tuple(name for name, _ in pairs), dict(pairs))
+def _atomic_header(file: Path) -> dict[str, str]:
+    "Read the first row of an atomic file: names with their types."
+    row = read_layout(file, _ATOMIC).first_row
+    return {name: kind for name, _, kind in (column.partition(":") for column in row)}
+
+
+class _Interactions(NamedTuple):
+    "Files of interactions of one data set in atomic files."
+
+    name: str  # Of the data set
+    files: tuple[Path, ...]
+    skipped: tuple[str, ...]
+
+
+def _atomic_interactions(at: Path) -> _Interactions:
+    "Find NAME.inter or, without it, the files of its parts; raises `InputError` for several data sets."
+    parts: dict[str, list[Path]] = {}
+    for file in _glob(at, "*.inter"):
+        part = re.fullmatch(r"(.+)\.(?:part\d+|train|valid|test)", file.stem)
+        parts.setdefault(part[1] if part else file.stem, []).append(file)
+    if len(parts) > 1:
+        names = ", ".join(files[0].name for files in parts.values())
+        raise InputError(
+            f"{at}: has interactions of several data sets ({names}); put the files of each into a folder of "
+            "its own, and name one of them as --source"
+        )
+    ((name, found),) = parts.items()
+    whole = at / f"{name}.inter"
+    if whole in found:
+        return _Interactions(name, (whole,), tuple(f.name for f in found if f != whole))
+    found.sort(key=lambda f: (len(f.name), f.name))  # part2 before part10
+    return _Interactions(name, tuple(found), ())
 
 # %% ../../nbs/api/data/02_formats.ipynb #28b68029
 _EVENT = ("user_id", "item_id", "event_ts", "rating", "label", "event_id", "ingested_ts")
-_ITEM = ("item_id", "title", "available_from", "available_to")
+_ITEM = ("item_id", "title", "available_from", "available_to", "updated_at")
 
 
 def _mapped(
@@ -254,9 +284,16 @@ def _mapped(
     named = [*groups.categorical, *groups.numeric, *groups.text, *mapping.separators]
     attributes = dict.fromkeys([*named, *sorted(mapped - {*_EVENT, *_ITEM})])
 
-    def rows(input: str, names: tuple[str, ...], pattern: str, needed: tuple[str, ...]) -> Table:
-        files = _find(at, pattern, input)
-        has = column_names(files[0], Text())
+    def rows(
+        input: Literal["interactions", "items"],
+        lake_names: tuple[str, ...],
+        pattern: str,
+        needed: tuple[str, ...],
+    ) -> Table:
+        files, skipped = _find(at, pattern, input)
+        names = tuple(mapping.names.get(input, ()))
+        text = Text(names=names, header=not names)
+        has = {name for file in files for name in read_layout(file, text).columns}
 
         def column_of(name: str) -> str:
             return mapping.columns.get(f"{input}.{name}", mapping.columns.get(name, name))
@@ -266,10 +303,13 @@ def _mapped(
             keys.pop("year", None)  # the year is taken from the title
         return Table(
             files,
-            {n: column_of(n) for n in names if n in {*needed, *mapped} or n in has},
-            (*needed, *(n for n in names if n in mapped), *keys),
+            {n: column_of(n) for n in lake_names if n in {*needed, *mapped} or n in has},
+            needed,
             keys,
             mapping.separators,
+            text=text,
+            wanted=(*(n for n in lake_names if n in mapped and n not in needed), *keys),
+            skipped=skipped,
         )
 
     return Dataset(
@@ -282,87 +322,61 @@ def _mapped(
         numeric=tuple(groups.numeric),
     )
 
+# %% ../../nbs/api/data/02_formats.ipynb #89ec0bc5
+def _glob(at: Path, pattern: str) -> list[Path]:
+    "List the files that a glob matches, without those that macOS keeps beside others (`._NAME`)."
+    return [f for f in sorted(at.glob(pattern)) if f.is_file() and not f.name.startswith("._")]
 
-def _find(at: Path, pattern: str, input: str) -> tuple[Path, ...]:
+
+class _Found(NamedTuple):
+    "Files that a name or glob of the settings matches."
+
+    files: tuple[Path, ...]
+    skipped: tuple[str, ...]  # Names of files of macOS
+
+
+def _find(at: Path, pattern: str, input: str) -> _Found:
     "List the files that a name or glob of the settings matches; raises `InputError` where there are none."
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise InputError(f"ingest.{input} = {pattern!r}: names no file inside {at}")
     try:
         if (at / pattern).is_file():
-            return (at / pattern,)
+            return _Found((at / pattern,), ())
         matches = sorted(file for file in at.glob(pattern) if file.is_file())
+        files = _glob(at, pattern)
     except (OSError, ValueError) as e:
         raise InputError(
             f"ingest.{input} = {pattern!r}: is no name or glob of files ({e})"
         ) from None
-    if not matches:
+    if not files:
         here = ", ".join(sorted(p.name for p in at.iterdir())[:10]) or "nothing"
         raise InputError(
             f"{at / pattern}: no such file; ingest.{input} names it, and {at} has {here}"
         )
-    return tuple(matches)
+    return _Found(tuple(files), tuple(f.name for f in matches if f not in files))
 
-# %% ../../nbs/api/data/02_formats.ipynb #9e6178f7
-def _first_line(file: Path, text: Text) -> str:
-    "Read the first line of a text file; raises `InputError` where that is not possible."
-    try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as f:
-            line = f.readline(1 << 20)
-    except (OSError, EOFError, zlib.error) as e:
-        raise InputError(f"{file}: cannot be read ({e})") from None
-    if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{file}: is UTF-16; convert it, as with `iconv -f utf-16 -t utf-8`")
-    if not line.strip():
-        raise InputError(f"{file}: is empty, or its first row is")
-    try:
-        return line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError:
-        if text.fallback == "utf-8":
-            raise InputError(
-                f"{file}: row 1 is not UTF-8; convert the file, as with `iconv -f latin1 -t utf-8`"
-            ) from None
-        return line.decode(text.fallback).rstrip("\r\n")
-
-
-def delimiter(file: Path, text: Text) -> str:
-    "Return the delimiter of a text file: as described, else the one of , ; tab | that is most frequent in its first row."
-    return text.delimiter or max(",;\t|", key=_first_line(file, text).count)
-
-
-def first_row(file: Path, text: Text) -> list[str]:
-    "Read the first row of a text file, split into columns; raises `InputError`."
-    rows = csv.reader(
-        [_first_line(file, text)],
-        delimiter=delimiter(file, text),
-        quoting=csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE,
+# %% ../../nbs/api/data/02_formats.ipynb #34fb166c
+def _remapped(
+    table: Table,
+    input: str,
+    lake_names: tuple[str, ...],  # Columns of the lake that the input may have
+    mapping: dict[str, str],  # `ingest.columns`
+) -> Table:
+    "Map columns of a known data set as `[ingest.columns]` says, before they are mapped by their names."
+    own = {n: mapping.get(f"{input}.{n}", mapping.get(n)) for n in lake_names}
+    columns = {n: column for n, column in own.items() if column}
+    others = {} if input != "items" else {
+        n.removeprefix("items."): column
+        for n, column in mapping.items()
+        if n.removeprefix("items.") not in {*_EVENT, *_ITEM} and not n.startswith(("interactions.", "users."))
+    }  # fmt: skip
+    kept = {a: c for a, c in table.attributes.items() if c not in columns.values()}
+    return replace(
+        table,
+        columns=table.columns | columns,
+        attributes=kept | others,
+        wanted=(*table.wanted, *columns, *others),
     )
-    try:
-        return next(rows)
-    except csv.Error as e:
-        raise InputError(f"{file}: row 1 cannot be split into columns ({e})") from None
-
-
-def is_parquet(file: Path) -> bool:
-    "Return whether a file is read as Parquet; any other is read as text."
-    return file.suffix in (".parquet", ".pq")
-
-
-def column_names(file: Path, text: Text) -> list[str]:
-    "Read the column names of a file; raises `InputError`."
-    if is_parquet(file):
-        return parquet_schema(file).names
-    return list(text.names) or first_row(file, text)
-
-
-def parquet_schema(file: Path) -> pa.Schema:
-    "Read the schema of a Parquet file; raises `InputError`."
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError) as e:
-        raise InputError(f"{file}: is no readable Parquet file ({e})") from None
 
 # %% ../../nbs/api/data/02_formats.ipynb #b226fca7
 # the files that a data set must have, and the function that describes it
@@ -371,7 +385,7 @@ _KNOWN = (
     (("u.data", "u.item"), _ml_100k),
     (("ratings.csv", "movies.csv"), _movies_csv),
     (("train.parquet", "valid.parquet", "test.parquet"), _papers_split),
-    (("*.inter", "*.item"), _atomic),
+    (("*.inter",), _atomic),
 )
 
 
@@ -383,29 +397,43 @@ def detect(
     "Detect the data set in a folder. Raises `InputError` where it is not known, or a file of it is missing."
     if not at.is_dir():
         raise InputError(f"{at}: is no folder; --source names the folder of a data set")
-    data = None
-    if settings.ingest.interactions:
-        data = _mapped(settings, at, settings.ingest.interactions)
-    for names, describe in () if data else _KNOWN:
-        present = [next(iter(sorted(at.glob(name))), None) for name in names]
+    events = settings.ingest.interactions
+    for input in settings.ingest.names:
+        if getattr(settings.ingest, input) is None:
+            raise InputError(
+                f"ingest.names.{input}: is for files that ingest.{input} names; name them there"
+            )
+    data = _mapped(settings, at, events) if events else _known(settings, at)
+    return _with_meta(data, meta)
+
+
+def _known(settings: Settings, at: Path) -> Dataset:
+    "Describe the known data set in a folder; raises `InputError` where there is none, or a file of it is missing."
+    for names, describe in _KNOWN:
+        present = [next(iter(_glob(at, name)), None) for name in names]
         if all(present):
             data = describe(at)
-        elif any(present):
+            mapping = settings.ingest.columns
+            return replace(
+                data,
+                interactions=_remapped(data.interactions, "interactions", _EVENT, mapping),
+                items=data.items and _remapped(data.items, "items", _ITEM, mapping),
+                users=data.users and _remapped(data.users, "users", ("user_id",), mapping),
+            )
+        if any(present):
             missing = " and ".join(
                 n for n, file in zip(names, present, strict=True) if file is None
             )
             raise InputError(
                 f"{at}: has {next(f for f in present if f).name}, but no {missing}; put it there"
             )
-        if data:
-            break
-    if data is None:
-        known = "; ".join(", ".join(names) for names, _ in _KNOWN)
-        raise InputError(
-            f"{at}: no data set that is known here ({known}). For files of your own say in [ingest] of the "
-            "settings file which they are and what their columns mean; the folder examples/ has two such files"
-        )
-    return _with_meta(data, meta)
+    for item in _glob(at, "*.item"):
+        raise InputError(f"{at}: has {item.name}, but no {item.stem}.inter; put it there")
+    known = "; ".join(", ".join(names) for names, _ in _KNOWN)
+    raise InputError(
+        f"{at}: no data set that is known here ({known}). For files of your own say in [ingest] of the "
+        "settings file which they are and what their columns mean; the folder examples/ has two such files"
+    )
 
 
 def _with_meta(data: Dataset, meta: Path | None) -> Dataset:

@@ -194,18 +194,18 @@ def _rows(file: Path) -> int:
 
 
 def _check_liked(settings: Settings, parquet: list[Path], columns: list[set[str]]) -> None:
-    "Raise `InputError` for a file in which it is not decided what counts as a like."
+    "Raise `InputError` where it is not decided what counts as a like; some files may have no ratings."
     for file, names in zip(parquet, columns, strict=True):
         if "rating" in names and "label" not in names and settings.domain.liked_above is None:
             raise InputError(
                 f"{file}: has ratings, but domain.liked_above is not set: say above which rating something is "
                 "liked, as in liked_above = 3"
             )
-        if settings.domain.liked_above is not None and "rating" not in names:
-            raise InputError(
-                f"{file}: has no column 'rating', but domain.liked_above is set; remove the setting, or write "
-                "the ratings"
-            )
+    if settings.domain.liked_above is not None and not any("rating" in n for n in columns):
+        raise InputError(
+            f"{settings.lake / 'interactions'}: no file has a column 'rating', but domain.liked_above is set; "
+            "remove the setting, or write the ratings"
+        )
 
 
 def _check_attributes(settings: Settings) -> None:

@@ -8,29 +8,30 @@ from __future__ import annotations
 import codecs
 import datetime as dt
 import glob
-import gzip
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..base import atomic
 from ..base.errors import InputError, explain_os_error
+from .column_checks import ABSENT, lacking_columns, unused_columns
 from .database import execute as sql
 from .database import fetch_row
-from ccf_batch.data.formats import (
-    Dataset,
-    Table,
+from .formats import Dataset, Table
+from ccf_batch.data.source_files import (
+    Layout,
     Text,
-    column_names,
-    delimiter,
-    is_parquet,
+    decompressed,
+    open_decompressed,
     parquet_schema,
 )
 from .structures import Structures
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['ABSENT', 'ABSENT_LIST', 'ABSENT_JSON', 'Reader', 'read_all', 'shown', 'FileCounts', 'file_counts', 'Reason',
-           'reasons_of', 'check_rejected', 'rejects_folder', 'write_lake', 'link_candidates']
+__all__ = ['Reader', 'read_all', 'assume_liked_above', 'shown', 'FileCounts', 'file_counts', 'Reason', 'reasons_of',
+           'check_rejected', 'rejects_folder', 'write_lake', 'link_candidates']
 
 # %% ../../nbs/api/data/03_reader.ipynb #5502fda4
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 # %% ../../nbs/api/data/03_reader.ipynb #fbf1af05
-# columns of `source` that are always NULL: of texts, lists, and values that are written as JSON
-ABSENT, ABSENT_LIST, ABSENT_JSON = "ccf_absent", "ccf_absent_list", "ccf_absent_json"
-
-
 class Reader:
     "Reader of the files of a data set into DuckDB, one after the other."
 
@@ -50,9 +47,13 @@ class Reader:
         con: DuckDBPyConnection,
         settings: Settings,
         integers: bool,  # Whether ids must be whole numbers
+        copies: Path,  # Folder for decompressed copies of files, one at a time
     ):
         "Create the tables that the files are read into."
-        self.con, self.settings, self.integers = con, settings, integers
+        self.con, self.settings, self.integers, self.copies = con, settings, integers, copies
+        self.unused: dict[str, list[str]] = {}  # By input, columns of the files that no table used
+        self.lacking: dict[str, list[str]] = {}  # By file, columns that others of its input have
+        self.skipped: tuple[str, ...] = ()  # Names of files that were left out
         self.files = 0  # Number of files read so far; the last one's id
         self.text_ids: set[str] = set()  # Id columns that a Parquet file has as text
         self.now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
@@ -67,17 +68,14 @@ class Reader:
         for name in _TABLES:
             sql(con, f"data/reader/{name}")
 
-    def read(self, file: Path, input: str, table: Table) -> None:
-        "Read the rows of one file into `source`, those that cannot be parsed into `unparsed`; raises `InputError`."
+    def read(self, file: Path, input: str, table: Table) -> frozenset[str]:
+        "Read the rows of one file into `source`, those that cannot be parsed into `unparsed`; return its columns."
         import duckdb
 
         self.files += 1
-        _check_names(file, table)
-        _check_needed(file, input, table)
+        layout = table.layouts[file]
         try:
-            header = (
-                self._parquet(file, table) if is_parquet(file) else self._text(file, table.text)
-            )
+            header = self._rows(file, layout, table)
         except (duckdb.OutOfMemoryException, duckdb.BinderException):
             raise  # not the file's fault
         except duckdb.Error as e:
@@ -97,6 +95,17 @@ class Reader:
             path=file.name,
             header=header,
         )
+        return frozenset(layout.columns)
+
+    def _rows(self, file: Path, layout: Layout, table: Table) -> int:
+        "Read the rows of a file; return its header rows, 0 or 1."
+        if layout.kind == "parquet":
+            return self._parquet(file, table)
+        copy = self.copies / f"{self.files}.copy"  # DuckDB keeps the rejects of each path
+        with decompressed(file, copy) as (readable, compression):
+            if layout.kind == "json":
+                return self._json(readable, compression, layout)
+            return self._text(readable, compression, layout, table.text)
 
     def _parquet(self, file: Path, table: Table) -> int:
         "Read the rows of a Parquet file; return its header rows, 0."
@@ -120,21 +129,36 @@ class Reader:
         )
         return 0
 
-    def _text(self, file: Path, text: Text) -> int:
+    def _text(self, file: Path, compression: str, layout: Layout, text: Text) -> int:
         "Read the rows of a delimited text file; return its header rows, 0 or 1."
-        names = column_names(file, text)
         sql(
             self.con,
             "data/reader/rows_of_csv",
             file=_literal(file),
-            columns=dict.fromkeys(names, "VARCHAR"),
-            delimiter=delimiter(file, text),
+            columns=dict.fromkeys(layout.columns, "VARCHAR"),
+            delimiter=layout.delimiter,
             quote=text.quote,
             header=text.header,
             encoding=_encoding(file, text),
+            compression=compression,
         )
         sql(self.con, "data/reader/unparsed_rows", file_id=self.files, file=str(file))
         return int(text.header)
+
+    def _json(self, file: Path, compression: str, layout: Layout) -> int:
+        "Read the rows of a file of JSON lines; return its header rows, 0."
+        sql(
+            self.con,
+            "data/reader/lines_of_json",
+            file=_literal(file),
+            compression=compression,
+            keys=[*layout.columns, ""],  # an empty key is nobody's column
+        )
+        sql(self.con, "data/reader/unparsed_rows", file_id=self.files, file=str(file))
+        sql(self.con, "data/reader/unparsed_json", file_id=self.files)
+        structure = json.dumps(dict.fromkeys(layout.columns, "VARCHAR"))
+        sql(self.con, "data/reader/rows_of_json", structure=structure)
+        return 0
 
 
 _TABLES = (
@@ -179,43 +203,13 @@ def _literal(file: Path) -> str:
     "Escape the characters of a path that DuckDB would read as a pattern."
     return glob.escape(str(file))
 
-
-def _check_names(file: Path, table: Table) -> None:
-    "Raise `InputError` for column names that are equal in SQL or used for columns that are added here."
-    names = [n.lower() for n in column_names(file, table.text)]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise InputError(
-            f"{file}: has more than one column {repeated[0]!r}; rename them",
-            redacted=f"{file}: has two columns of one name; rename them",
-        )
-    reserved = sorted({"ccf_row", ABSENT, ABSENT_LIST, ABSENT_JSON} & set(names))
-    if reserved:
-        raise InputError(
-            f"{file}: has a column {reserved[0]!r}, a name that is used here; rename it"
-        )
-
-
-def _check_needed(file: Path, input: str, table: Table) -> None:
-    "Raise `InputError` where a file lacks a needed column."
-    has = column_names(file, table.text)
-    for name in table.needed:
-        column = table.columns.get(name) or table.attributes.get(name) or name
-        if column not in has:
-            lacks = f"{file}: has no column {column!r} ({input} need it as {name})"
-            raise InputError(
-                f"{lacks}; it has {', '.join(has)[:500]}. If one "
-                f'of them is meant, say so under [ingest.columns]: {name} = "its name"',
-                redacted=lacks,  # without a header, `has` holds values of the first row
-            )
-
 # %% ../../nbs/api/data/03_reader.ipynb #a76aab7c
 def _encoding(file: Path, text: Text) -> str:
     "Return `utf-8`, or the fallback where the file is not valid UTF-8."
     if text.fallback == "utf-8":
         return "utf-8"  # invalid rows are rejected one by one
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as f:
+    with open_decompressed(file) as f:
         try:
             while block := f.read(1 << 20):
                 decoder.decode(block)
@@ -228,9 +222,8 @@ def _encoding(file: Path, text: Text) -> str:
 def _add_events(reader: Reader, data: Dataset) -> None:
     "Read all files of interactions."
     table = data.interactions
-    column = {n: table.columns.get(n, ABSENT) for n in _EVENT_COLUMNS}
     for file in table.files:
-        reader.read(file, "interactions", table)
+        column = _present(table, reader.read(file, "interactions", table), _EVENT_COLUMNS)
         if data.labelled:
             sql(reader.con, "data/reader/add_labelled", file_id=reader.files, split=file.stem)
         sql(
@@ -247,6 +240,15 @@ def _add_events(reader: Reader, data: Dataset) -> None:
 _EVENT_COLUMNS = ("user_id", "item_id", "event_ts", "rating", "label", "event_id", "ingested_ts")
 
 
+def _present(
+    table: Table,
+    has: frozenset[str],  # Columns of one file
+    names: tuple[str, ...],  # Columns of the lake
+) -> dict[str, str]:
+    "Map columns of the lake to those of a file, to `ABSENT` where it has none."
+    return {n: c if (c := table.columns.get(n)) in has else ABSENT for n in names}
+
+
 def _add_entities(
     reader: Reader,
     input: str,  # `items` or `users`
@@ -255,14 +257,8 @@ def _add_entities(
     genres: bool,  # Whether to report items whose title has no genres
 ) -> None:
     "Read all files of items or users."
-    version = reader.settings.ingest.items_newest_by if input == "items" else None
-    if version and not any(version in column_names(file, table.text) for file in table.files):
-        raise InputError(
-            f"{table.files[0]}: has no column {version!r}, by which ingest.items_newest_by takes the "
-            "newest of several rows of one item"
-        )
     for file in table.files:
-        reader.read(file, input, table)
+        has = reader.read(file, input, table)
         if genres:
             sql(reader.con, "data/reader/missing_genres", file_id=reader.files)
         lists = _in_order(reader.con, table.attributes, "VARCHAR[]")
@@ -276,10 +272,7 @@ def _add_entities(
             input=input,
             file_id=reader.files,
             id=table.columns["item_id" if input == "items" else "user_id"],
-            title=table.columns.get("title", ABSENT),
-            available_from=table.columns.get("available_from", ABSENT),
-            available_to=table.columns.get("available_to", ABSENT),
-            version=version if version in column_names(file, table.text) else ABSENT,
+            **_present(table, has, ("title", "available_from", "available_to", "updated_at")),
             unit=reader.settings.ingest.time_unit,
             integers=reader.integers,
             **columns,
@@ -304,6 +297,7 @@ def _in_order(
 def read_all(reader: Reader, data: Dataset) -> None:
     "Read all files of a data set, and record the faults of their rows."
     con = reader.con
+    _note_columns(reader, data)
     _add_events(reader, data)
     if data.items is None:
         sql(con, "data/reader/items_of_events")
@@ -316,7 +310,7 @@ def read_all(reader: Reader, data: Dataset) -> None:
         _add_entities(reader, "users", data.users, [], False)
     sql(con, "data/reader/faults_of_events")
     sql(con, "data/reader/faults_of_entities")
-    newest_by = reader.settings.ingest.items_newest_by
+    newest_by = data.items.columns.get("updated_at") if data.items else None
     counts = f"the one of the greatest {newest_by}" if newest_by else "the first one"
     sql(
         con,
@@ -335,6 +329,15 @@ def read_all(reader: Reader, data: Dataset) -> None:
     sql(con, "data/reader/repeated_events")
 
 
+def _note_columns(reader: Reader, data: Dataset) -> None:
+    "Keep for the report which columns and files are not used, and which columns files lack."
+    reader.unused = unused_columns(data)
+    for _, table in data.tables():
+        for file, names in lacking_columns(table).items():
+            reader.lacking[file] = list(dict.fromkeys([*reader.lacking.get(file, []), *names]))
+        reader.skipped += table.skipped
+
+
 def _add_genres(reader: Reader, data: Dataset) -> None:
     "Read MovieLens-1M's genres by title, where its movies are given."
     if data.movies is None:
@@ -342,6 +345,20 @@ def _add_genres(reader: Reader, data: Dataset) -> None:
     else:
         reader.read(data.movies.files[0], "movies", data.movies)
         sql(reader.con, "data/reader/genres_table")
+
+# %% ../../nbs/api/data/03_reader.ipynb #fb9b94b2
+def assume_liked_above(reader: Reader, data: Dataset) -> Dataset:
+    "Set `liked_above` as the data set assumes; raises `InputError` where its ratings have another range."
+    assumed, columns = data.assumed_liked_above, data.interactions.columns
+    if assumed is None or "rating" not in columns or "label" in columns:
+        return data
+    low, high = fetch_row(reader.con, "data/reader/rating_range")
+    if low is None or (low >= 0 and assumed < high <= 5):
+        return replace(data, liked_above=assumed)
+    raise InputError(
+        f"{data.interactions.files[0]}: has ratings from {low:g} to {high:g}; say above which of them something "
+        "is liked, with --domain.liked-above N, or liked_above = N under [domain] in the settings file"
+    )
 
 # %% ../../nbs/api/data/03_reader.ipynb #7b01fe0a
 def shown(value: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..base.errors import InputError
 from ..data.database import connect, execute, fetch_row
-from ..data.formats import Text, column_names, delimiter, is_parquet, parquet_schema
+from ..data.source_files import DELIMITED, decompressed, parquet_schema, read_layout
 
 # %% auto #0
 __all__ = ['REQUIRED_COLUMNS', 'parse_files', 'Scores', 'read']
@@ -119,20 +120,29 @@ def read(
 
 def _load_rows(con: DuckDBPyConnection, file: Path, is_integer: dict[str, bool]) -> None:
     "Load the rows of a file into the table `given`. Raises `InputError` for wrong columns."
-    names = column_names(file, Text())
+    layout = read_layout(file, DELIMITED)
+    names = list(layout.columns)
+    if layout.kind == "json":
+        raise InputError(f"{file}: is JSON lines; write CSV or Parquet")
     for name in REQUIRED_COLUMNS:
         if names.count(name) != 1:
             has = "has no column" if name not in names else "has more than one column"
             lacks = f"{file}: {has} {name!r}; it needs {', '.join(REQUIRED_COLUMNS)}"
             raise InputError(f"{lacks}, and has {', '.join(names)}", redacted=lacks)
-    literal = glob.escape(str(file))
-    if is_parquet(file):
+    if layout.kind == "parquet":
         _check_types(file, is_integer)
-        execute(con, "evaluation/score_rows_parquet", file=literal)
-    else:
-        columns = dict.fromkeys(names, "VARCHAR")
-        split = delimiter(file, Text())
-        execute(con, "evaluation/score_rows_csv", file=literal, columns=columns, delimiter=split)
+        execute(con, "evaluation/score_rows_parquet", file=glob.escape(str(file)))
+        return
+    with tempfile.TemporaryDirectory() as copies:
+        with decompressed(file, Path(copies) / "scores") as (readable, compression):
+            execute(
+                con,
+                "evaluation/score_rows_csv",
+                file=glob.escape(str(readable)),
+                columns=dict.fromkeys(names, "VARCHAR"),
+                delimiter=layout.delimiter,
+                compression=compression,
+            )
 
 
 def _check_types(file: Path, is_integer: dict[str, bool]) -> None:

@@ -3,9 +3,10 @@
 --   $file       path, glob characters escaped
 --   $columns    struct of name: 'VARCHAR', all columns in their order
 --   $delimiter  between columns
+--   $compression  none, gzip or zstd
 CREATE OR REPLACE TABLE given AS
 SELECT row_number() OVER () + 1 AS row, user_id, item_id, score
 FROM read_csv(
-    $file, columns = $columns, delim = $delimiter,
+    $file, columns = $columns, delim = $delimiter, compression = $compression,
     auto_detect = false, header = true, quote = '"', escape = '"', null_padding = false
 );

@@ -5,7 +5,7 @@ import datetime as dt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_ingest import attributes, put, rejects, rows, run
+from files_of_users import attributes, put, rejects, rows, run
 
 from ccf_batch.base.errors import InputError
 
@@ -114,7 +114,7 @@ def test_a_log_with_the_titles_in_each_row_is_its_own_catalogue(work, capsys):
 
 
 @pytest.mark.parametrize(
-    ("newest_by", "title"), [("", "Old"), ("items_newest_by = 'changed'\n", "New")]
+    ("newest_by", "title"), [("", "Old"), ("columns = { updated_at = 'changed' }\n", "New")]
 )
 @pytest.mark.parametrize("times", [("2025-01-01", "2025-02-01"), ("9", "10")])
 def test_of_items_that_disagree_the_newest_or_the_first_counts(work, newest_by, title, times):
@@ -130,12 +130,6 @@ def test_of_items_that_disagree_the_newest_or_the_first_counts(work, newest_by, 
     assert {i["item_id"]: i["title"] for i in rows(work, "items")}["i0"] == title
     first = ("i.csv", 2 if newest_by else 22, "conflict")
     assert sorted(kinds(work)) == sorted([first, ("i.csv", 23, "repeat")])
-
-
-def test_a_column_for_the_newest_item_that_is_nowhere(work):
-    put(work, e_csv="user_id,item_id,event_ts\nu1,i0,2025-01-01\n", i_csv="item_id,title\ni0,A\n")
-    with pytest.raises(InputError, match=r"i\.csv: has no column 'changed', by which"):
-        run(work, toml=BOTH + "items_newest_by = 'changed'\n")
 
 
 # --- ids -----------------------------------------------------------------------------------------------

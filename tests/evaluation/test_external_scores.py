@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +51,9 @@ def test_packed_text_and_parquet_say_the_same(tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "s.parquet")
-    for name in ("s.csv.gz", "s.parquet"):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("scores.csv", text)
+    for name in ("s.csv.gz", "s.zip", "s.parquet"):
         found = read(tmp_path / name, USERS, ITEMS)
         assert np.array_equal(found.score, [0.1, np.nan, np.nan, np.nan], equal_nan=True)
         assert found.missing == 3 and found.probabilities

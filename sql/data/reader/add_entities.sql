@@ -1,6 +1,6 @@
 -- Adds the rows of `source` to `entities`, each with its faults.
 -- Blanks around ids are trimmed.
--- $input: 'items' or 'users'; $file_id; $id, $title, $available_from, $available_to, $version: the file's
+-- $input: 'items' or 'users'; $file_id; $id, $title, $available_from, $available_to, $updated_at: the file's
 -- own column names, 'ccf_absent' for what it has not; $unit: of a numeric time; $integers: whether ids must
 -- be whole numbers; $keys, $columns, $separators: attributes, their columns (in the table's order, before
 -- `ccf_absent`), the character that separates their values or ''; $list_keys, $list_columns: the same for columns that are
@@ -13,7 +13,7 @@ WITH named AS (
         trim(COLUMNS(lambda c: c = $title), E' \t\r\n') AS title,
         COLUMNS(lambda c: c = $available_from) AS available_from,
         COLUMNS(lambda c: c = $available_to) AS available_to,
-        trimmed(COLUMNS(lambda c: c = $version)) AS version,
+        trimmed(COLUMNS(lambda c: c = $updated_at)) AS updated_at,
         list_value(*COLUMNS(lambda c: list_contains($columns::VARCHAR[], c) OR c = 'ccf_absent')) AS texts,
         list_value(*COLUMNS(lambda c: list_contains($list_columns::VARCHAR[], c) OR c = 'ccf_absent_list')) AS lists
     FROM source
@@ -44,7 +44,7 @@ SELECT
     list_filter(pairs, lambda p: NOT list_contains(no_numbers, p)) AS pairs,
     instant(available_from, $unit) AS available_from,
     instant(available_to, $unit) AS available_to,
-    version,
+    updated_at,
     list_filter(list_concat(
         [
             CASE

@@ -1,5 +1,5 @@
 -- Adds to `faults` the rows of items and users whose id another row has. A row that says the same as an
--- earlier one is a 'repeat'. Where rows disagree, the one of the greatest `version` counts (a number, a
+-- earlier one is a 'repeat'. Where rows disagree, the one of the greatest `updated_at` counts (a number, a
 -- time or a text; without one the first row), and each other statement is a 'conflict'.
 -- $item_id, $user_id: the files' own names of the columns; $rule: which row counts, in words
 INSERT INTO faults
@@ -10,7 +10,7 @@ copies AS (
     SELECT
         n.*,
         row_number() OVER (
-            PARTITION BY input, id, title, pairs, available_from, available_to, version
+            PARTITION BY input, id, title, pairs, available_from, available_to, updated_at
             ORDER BY file_id, ccf_row
         ) AS copy
     FROM named AS n
@@ -25,8 +25,8 @@ judged AS (
     QUALIFY row_number() OVER (
         PARTITION BY input, id
         ORDER BY
-            try_cast(version AS DOUBLE) DESC NULLS LAST, iso(version) DESC NULLS LAST,
-            version DESC NULLS LAST, file_id, ccf_row
+            try_cast(updated_at AS DOUBLE) DESC NULLS LAST, iso(updated_at) DESC NULLS LAST,
+            updated_at DESC NULLS LAST, file_id, ccf_row
     ) > 1
 )
 SELECT

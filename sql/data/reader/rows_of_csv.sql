@@ -2,7 +2,7 @@
 -- from 1 in `ccf_row`; `ccf_absent` and `ccf_absent_list` stand in for columns that it has not. Rows
 -- that cannot be parsed go to DuckDB's `reject_errors`.
 -- $file: path, glob characters escaped; $columns: struct of name: 'VARCHAR'; $delimiter; $quote: or '';
--- $header: whether the first row is one; $encoding
+-- $header: whether the first row is one; $encoding; $compression: none, gzip or zstd
 CREATE OR REPLACE TABLE source AS
 SELECT row_number() OVER () AS ccf_row, *, NULL::VARCHAR AS ccf_absent, NULL::VARCHAR[] AS ccf_absent_list
 FROM read_csv(
@@ -14,6 +14,7 @@ FROM read_csv(
     escape = $quote,
     header = $header,
     encoding = $encoding,
+    compression = $compression,
     null_padding = false,
     store_rejects = true,
     rejects_limit = 0
