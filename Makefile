@@ -144,7 +144,7 @@ $(VENV)/duckdb14: $(VENV)/.dev
 
 test-duckdb14: $(VENV)/duckdb14 ## Run the SQL tests on DuckDB 1.4, the long-term line
 	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(PYTEST) -q -m "not slow" \
-		tests/data/test_assemble.py tests/night/test_rules.py tests/test_ingest.py tests/data/test_lake.py \
+		tests/data tests/night/test_rules.py tests/test_ingest.py \
 		tests/evaluation/test_external_scores.py tests/evaluation/test_outcome.py tests/night/test_checks.py
 
 clean: ## Remove what was built (not work/)

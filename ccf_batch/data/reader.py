@@ -156,7 +156,9 @@ class Reader:
         )
         sql(self.con, "data/reader/unparsed_rows", file_id=self.files, file=str(file))
         sql(self.con, "data/reader/unparsed_json", file_id=self.files)
-        structure = json.dumps(dict.fromkeys(layout.columns, "VARCHAR"))
+        # DuckDB 1.4 ends a name at its first zero character, and an empty one is an error there
+        names = (name for name in layout.columns if "\0" not in name)
+        structure = json.dumps(dict.fromkeys(names, "VARCHAR"))
         sql(self.con, "data/reader/rows_of_json", structure=structure)
         return 0
 
