@@ -437,6 +437,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'ccf_batch/data/formats.py'),
                                         'ccf_batch.data.formats.Table.layouts': ( 'api/data/formats.html#table.layouts',
                                                                                   'ccf_batch/data/formats.py'),
+                                        'ccf_batch.data.formats.Table.name_of': ( 'api/data/formats.html#table.name_of',
+                                                                                  'ccf_batch/data/formats.py'),
                                         'ccf_batch.data.formats._Entities': ( 'api/data/formats.html#_entities',
                                                                               'ccf_batch/data/formats.py'),
                                         'ccf_batch.data.formats._Found': ('api/data/formats.html#_found', 'ccf_batch/data/formats.py'),

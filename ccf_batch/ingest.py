@@ -226,11 +226,14 @@ def _report(
     "Print the summary that ends an ingest."
     table(
         "Rows",
-        ["input", "file", ">read", ">kept", ">repeated", ">in conflict", ">rejected"],
-        [(c.input, c.file, *(f"{n:,}" for n in c[2:])) for c in file_counts(reader.con)],
+        ["input", "file", ">read", ">kept", ">repeated", ">in conflict", ">rejected"]
+        + ["lacks"] * bool(reader.lacking),
+        [
+            (c.input, c.file, *(f"{n:,}" for n in c[2:]))
+            + (", ".join(reader.lacking.get((c.input, c.file), [])),) * bool(reader.lacking)
+            for c in file_counts(reader.con)
+        ],
     )
-    for file, names in reader.lacking.items():
-        say(f"  {file} lacks {', '.join(names)}, which other files have: empty in its rows")
     for input, names in reader.unused.items():
         say(f"  not used of {input}: {', '.join(names)}")
     if reader.skipped:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -175,11 +174,8 @@ def lacking_columns(table: Table) -> dict[str, list[str]]:  # By the name of the
     "List the columns of the lake, and attributes, that a file lacks while another file of its table has them."
     has = {name for layout in table.layouts.values() for name in layout.columns}
     used = {n: c for n in (*table.columns, *table.attributes) if (c := table.column_of(n)) in has}
-    files = Counter(file.name for file in table.files)
     lacking = {
-        file.name if files[file.name] == 1 else str(file): [
-            n for n, column in used.items() if column not in layout.columns
-        ]
+        table.name_of(file): [n for n, column in used.items() if column not in layout.columns]
         for file, layout in table.layouts.items()
     }
     return {file: names for file, names in lacking.items() if names}

@@ -5,6 +5,7 @@
 # %% ../../nbs/api/data/03_formats.ipynb #887500cf
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -45,6 +46,10 @@ class Table:
     def column_of(self, name: str) -> str:
         "Return the files' name of a column of the lake, or of an attribute."
         return self.columns.get(name) or self.attributes.get(name) or name
+
+    def name_of(self, file: Path) -> str:
+        "Return how a file is called in messages: by its path below the folder that all files share."
+        return file.relative_to(os.path.commonpath([f.parent for f in self.files])).as_posix()
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class Reader:
         "Create the tables that the files are read into."
         self.con, self.settings, self.integers, self.copies = con, settings, integers, copies
         self.unused: dict[str, list[str]] = {}  # By input, columns of the files that no table used
-        self.lacking: dict[str, list[str]] = {}  # By file, columns that others of its input have
+        # By input and file, columns that other files of the input have
+        self.lacking: dict[tuple[str, str], list[str]] = {}
         self.skipped: tuple[str, ...] = ()  # Names of files that were left out
         self.files = 0  # Number of files read so far; the last one's id
         self.text_ids: set[str] = set()  # Id columns that a Parquet file has as text
@@ -92,7 +93,7 @@ class Reader:
             "data/reader/add_file",
             file_id=self.files,
             input=input,
-            path=file.name,
+            path=table.name_of(file),
             header=header,
         )
         return frozenset(layout.columns)
@@ -334,9 +335,9 @@ def read_all(reader: Reader, data: Dataset) -> None:
 def _note_columns(reader: Reader, data: Dataset) -> None:
     "Keep for the report which columns and files are not used, and which columns files lack."
     reader.unused = unused_columns(data)
-    for _, table in data.tables():
+    for input, table in data.tables():
         for file, names in lacking_columns(table).items():
-            reader.lacking[file] = list(dict.fromkeys([*reader.lacking.get(file, []), *names]))
+            reader.lacking[input, file] = names
         reader.skipped += table.skipped
 
 
@@ -414,8 +415,9 @@ class Reason(NamedTuple):
 
     def __str__(self) -> str:
         "Describe it in a line, with its first occurrence."
+        what = "" if self.reason.startswith("row ") else f"{self.field or 'row'} "
         return (
-            f"{self.rows:,} × {self.field or 'row'} {self.reason} "
+            f"{self.rows:,} × {what}{self.reason} "
             f"(first: {self.file}, row {self.row}, {shown(self.value)})"
         )
 

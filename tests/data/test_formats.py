@@ -181,7 +181,7 @@ def test_columns_that_files_lack_or_nobody_uses_are_noted(work):
         },
     )
     reader = read(work, interactions="?.csv", items="items.csv")
-    assert reader.lacking == {"a.csv": ["label"]}
+    assert reader.lacking == {("interactions", "a.csv"): ["label"]}
     assert reader.unused == {"interactions": ["note", "shop"], "items": ["year", "color"]}
 
 

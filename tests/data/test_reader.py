@@ -407,3 +407,44 @@ def test_a_catalogue_without_titles_is_told_at_ingest(work, capsys):
         "1 of 1 items have no title, more than checks.max_untitled = 0.5: score will stop"
         in capsys.readouterr().out
     )
+
+
+def test_the_output_has_a_line_a_file_and_says_what_it_lacks(work, capsys):
+    "A1: which files lack what; files of one name are told apart by their folders."
+    (work / "data/may").mkdir()
+    (work / "data/june").mkdir()
+    (work / "data/may/e.csv").write_text("user_id,item_id,event_ts,note\nu,i,2025-05-01,x\n")
+    (work / "data/june/e.csv").write_text(
+        "user_id,item_id,event_ts,label\nu,i,2025-06-01,0\nu,i,2025-06-01,0\nu,i,soon,1\n"
+    )
+    run(work, toml='[ingest]\ninteractions = "*/e.csv"\nmax_rejected = 0.5\n')
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines() if line.strip().startswith("interactions")]
+    assert lines[:2] == [
+        ["interactions", "june/e.csv", "3", "1", "1", "0", "1"],
+        ["interactions", "may/e.csv", "1", "1", "0", "0", "0", "label"],
+    ]
+    assert "not used of interactions: note" in out
+
+
+def test_quotes_within_titles_are_named_as_the_cause(work):
+    "B1: HetRec's artists.dat and MIND's news, tabs between columns and quotes as they come."
+    lines = "".join(f"u\ti{n}\t2025-01-01\n" for n in range(10))
+    items = "".join(f'i{n}\t"Weird Al" number {n}\n' if n < 2 else f"i{n}\tT\n" for n in range(10))
+    put(work, e_csv="user_id\titem_id\tevent_ts\n" + lines, i_csv="item_id\ttitle\n" + items)
+    with pytest.raises(InputError, match="2 of 10 rows of items are rejected") as e:
+        run(work, toml=BOTH)
+    assert (
+        "2 × row has a quote that is not closed, or text after it: double quotes within a value (first: i.csv, row 2"
+        in str(e.value)
+    )
+
+
+def test_backslashes_before_quotes_are_named_as_the_cause(work):
+    "B1: Book-Crossing."
+    lines = "".join(f"u;i{n};2025-01-01\n" for n in range(10))
+    items = "".join(f'i{n};"T \\"x\\" {n}"\n' if n < 2 else f'i{n};"T"\n' for n in range(10))
+    put(work, e_csv="user_id;item_id;event_ts\n" + lines, i_csv="item_id;title\n" + items)
+    with pytest.raises(InputError, match="2 of 10 rows of items are rejected") as e:
+        run(work, toml=BOTH)
+    assert "row has a quote that is not closed, or text after it" in str(e.value)

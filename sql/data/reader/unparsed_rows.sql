@@ -10,7 +10,7 @@ SELECT
     CASE any_value(e.error_type)
         WHEN 'MISSING COLUMNS' THEN 'row has too few columns'
         WHEN 'TOO MANY COLUMNS' THEN 'row has too many columns'
-        WHEN 'UNQUOTED VALUE' THEN 'row has a quote that is not closed'
+        WHEN 'UNQUOTED VALUE' THEN 'row has a quote that is not closed, or text after it: double quotes within a value'
         WHEN 'LINE SIZE OVER MAXIMUM' THEN 'row is too long'
         WHEN 'INVALID ENCODING' THEN 'row is not UTF-8: convert the file, as with iconv -f latin1 -t utf-8'
         ELSE any_value(e.error_message)
