@@ -49,10 +49,13 @@ def hash_of(user) -> int:
 
 def read(path):
     "What `bundle.read` says: this one's name is its id, it has seen nothing, and fits `ccf.toml`."
+    from ccf_batch.base.errors import InputError
     from ccf_batch.settings import Settings
 
-    text = (path.parent.parent / "ccf.toml").read_text()
-    trained = Settings.model_validate(tomllib.loads(text)).saved()
+    file = path.parent.parent / "ccf.toml"
+    if not file.is_file():
+        raise InputError(f"{path}: lies in no folder beside a ccf.toml")
+    trained = Settings.model_validate(tomllib.loads(file.read_text())).saved()
     return SimpleNamespace(id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained)
 
 
