@@ -22,14 +22,13 @@ from ..base.records import Count, Form, to_json
 from ..metrics import ndcg_at
 
 # %% auto #0
-__all__ = ['MOST_ROWS', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'WEIGHTS', 'PENALTIES', 'PENALTY', 'MOST_BYTES',
+__all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'WEIGHTS', 'PENALTIES', 'PENALTY', 'MOST_BYTES',
            'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS', 'MOST_ROUNDS', 'PATIENCE',
            'ROUNDS', 'Examples', 'Groups', 'groups_of', 'check_examples', 'check_features', 'hash_rows', 'Sampled',
-           'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'leave_one_out', 'with_positives',
-           'Fit', 'Ranker', 'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns',
-           'scales_of', 'fit_weights', 'choose_penalty', 'fit_linear', 'lightgbm', 'Array', 'Lines', 'check_children',
-           'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'fit_trees',
-           'load']
+           'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit', 'Ranker',
+           'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
+           'fit_weights', 'choose_penalty', 'fit_linear', 'lightgbm', 'Array', 'Lines', 'check_children', 'TreeBlock',
+           'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'fit_trees', 'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -71,8 +70,7 @@ def groups_of(examples: Examples) -> Groups:
     positives = np.bincount(owner[examples.label == 1], minlength=len(first))
     return Groups(first, np.diff(np.append(first, len(night))), owner, positives)
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #aaf481f1
-MOST_ROWS = 10_000  # of a group, LightGBM's limit
+# %% ../../nbs/api/candidates/04_ranker.ipynb #96a26799
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 
 
@@ -92,8 +90,6 @@ def check_examples(
     later = (night[1:] > night[:-1]) | ((night[1:] == night[:-1]) & (group[1:] >= group[:-1]))
     if not later.all():
         raise ValueError("the examples are not sorted by night and group")
-    if len(label) and groups_of(examples).rows.max() > MOST_ROWS:
-        raise ValueError(f"a group has over {MOST_ROWS:,} rows: sample its negatives first")
 
 
 def check_features(features: np.ndarray, columns: Sequence[str]) -> None:
@@ -105,7 +101,10 @@ def check_features(features: np.ndarray, columns: Sequence[str]) -> None:
     if np.isinf(features).any():
         raise ValueError("a feature is infinite")
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #f9628edc
+# %% ../../nbs/api/candidates/04_ranker.ipynb #f7786e1a
+NEGATIVES = 60  # a group
+
+
 def hash_rows(
     seed: int,
     *parts: np.ndarray,  # int64 [C] each
@@ -129,7 +128,7 @@ class Sampled(NamedTuple):
 
 def sample_negatives(
     examples: Examples,
-    most: int = 60,  # Negatives a group
+    most: int = NEGATIVES,  # Negatives a group
     seed: int = 0,
 ) -> Sampled:
     "Keep all positives and at most `most` negatives of each group that has a positive."
@@ -185,34 +184,42 @@ def ndcg_by_group(
 class Split(NamedTuple):
     "A night left out, and the others."
 
-    rest: Examples
-    left_out: Examples
+    rest: Examples  # Sampled
+    left_out: Examples  # With all candidates
     rivals: Rivals  # Of `left_out`
 
 
-def leave_one_out(
-    examples: Examples,  # All groups with a positive
-) -> list[Split]:  # Empty where there is one night only
-    "Leave out each night in turn."
-    nights = np.unique(examples.night)
-    splits = []
-    for night in nights if len(nights) > 1 else ():
-        left_out = examples.take(examples.night == night)
-        splits.append(Split(examples.take(examples.night != night), left_out, rivals_of(left_out)))
-    return splits
+class Training(NamedTuple):
+    "What a ranker is fitted on."
+
+    examples: Examples  # All candidates of the groups with a positive
+    sampled: Examples  # Those that are trained on
+    left_out: int  # Groups without a positive
+
+    def leave_one_out(self) -> list[Split]:
+        "Leave out each night in turn; no split where there is one night only."
+        nights = np.unique(self.sampled.night)
+        splits = []
+        for night in nights if len(nights) > 1 else ():
+            left_out = self.examples.take(self.examples.night == night)
+            rest = self.sampled.take(self.sampled.night != night)
+            splits.append(Split(rest, left_out, rivals_of(left_out)))
+        return splits
 
 
-def with_positives(examples: Examples) -> Examples:
-    "Select the groups that have a positive; raises `InputError` where there is none."
+def prepare(examples: Examples, columns: Sequence[str], seed: int) -> Training:
+    "Check and sample examples; raises `InputError` where no group has a positive."
+    check_examples(examples, columns)
     groups = groups_of(examples)
     if not groups.positives.any():
         raise InputError(
             f"no ranker can be fitted: in none of the {len(groups.first):,} groups of the training nights "
             "did the user take an item that was offered; give more days of events"
         )
-    return examples.take(groups.positives[groups.owner] > 0)
+    sampled, left_out = sample_negatives(examples, seed=seed)
+    return Training(examples.take(groups.positives[groups.owner] > 0), sampled, left_out)
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #a1606b47
+# %% ../../nbs/api/candidates/04_ranker.ipynb #47ec93ff
 Real = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 
 
@@ -225,23 +232,28 @@ class Fit(Form):
     penalty: Real | None  # of the linear model
     chosen: Literal["on left-out nights", "fixed, as there is one night", "given"]
     nights: Count
-    groups: Count
+    groups: Count  # With a positive
+    left_out: Count  # Groups without one
+    rows: Count  # Trained on: positives and sampled negatives
     positives: Count
     seed: int
 
 
-def _fit_record(examples: Examples, columns: Sequence[str], seed: int, **about: Any) -> Fit:
+def _fit_record(training: Training, columns: Sequence[str], seed: int, **about: Any) -> Fit:
     "Record what a ranker was fitted on."
+    sampled = training.sampled
     return Fit(
         columns=list(columns),
-        nights=len(np.unique(examples.night)),
-        groups=len(groups_of(examples).first),
-        positives=int(examples.label.sum()),
+        nights=len(np.unique(sampled.night)),
+        groups=len(groups_of(sampled).first),
+        left_out=training.left_out,
+        rows=len(sampled.label),
+        positives=int(sampled.label.sum()),
         seed=seed,
         **{"rounds": None, "penalty": None, **about},
     )
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #860f2a48
+# %% ../../nbs/api/candidates/04_ranker.ipynb #ffd53488
 class Ranker(Protocol):
     "Fitted model that orders the candidates of a user."
 
@@ -261,7 +273,7 @@ class Ranker(Protocol):
     def save(self, folder: Path) -> None:
         "Write the model and its record into an existing folder."
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #47db929c
+# %% ../../nbs/api/candidates/04_ranker.ipynb #1cffe021
 RECORD = "ranker.json"
 
 
@@ -271,7 +283,7 @@ def _shares(columns: Sequence[str], parts: np.ndarray) -> dict[str, float]:
     order = np.argsort(-parts, kind="stable")
     return {columns[i]: float(parts[i] / total) for i in order}
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #a748372c
+# %% ../../nbs/api/candidates/04_ranker.ipynb #00d930f5
 Transform = Literal["reciprocal", "decay", "log"]
 
 
@@ -308,7 +320,7 @@ def transformed(
     "Transform a column of features."
     return np.nan_to_num(TRANSFORMS[transform](feature.astype(np.float64)), nan=0.0)
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #6c0a017d
+# %% ../../nbs/api/candidates/04_ranker.ipynb #9aad9432
 class Weights(Form):
     "Linear model as it is saved, `ranker_weights.json`: one entry a column."
 
@@ -345,7 +357,7 @@ class Linear:
         atomic.write(folder / WEIGHTS, to_json(self.weights.model_dump()))
         atomic.write(folder / RECORD, to_json(self.fit.model_dump()))
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #a9a429b6
+# %% ../../nbs/api/candidates/04_ranker.ipynb #b30ad600
 class Scales(NamedTuple):
     "Location and scale of transformed columns, by which they are standardised."
 
@@ -371,7 +383,7 @@ def scales_of(
     constant = x.std(0) < 1e-9
     return Scales(np.where(constant, x[0], x.mean(0)), np.where(constant, 1.0, x.std(0)))
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #3f216cb7
+# %% ../../nbs/api/candidates/04_ranker.ipynb #61fa8e4f
 def fit_weights(
     z: np.ndarray,  # float64 [C, F]
     examples: Examples,  # Each group has a positive
@@ -396,9 +408,9 @@ def fit_weights(
     limits = {"maxiter": 500, "gtol": 1e-7, "ftol": 1e-12}
     return minimize(loss, start, jac=True, method="L-BFGS-B", options=limits).x
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #283ccefa
-PENALTIES = (1.0, 0.1, 0.01, 0.001)  # tried in this order
-PENALTY = 0.1  # where there is one night only
+# %% ../../nbs/api/candidates/04_ranker.ipynb #2df18421
+PENALTIES = (1.0, 0.1, 0.03, 0.01, 0.001)  # tried in this order
+PENALTY = 0.03  # where there is one night only
 
 
 def choose_penalty(splits: Sequence[Split], columns: Sequence[str]) -> float:
@@ -415,29 +427,23 @@ def choose_penalty(splits: Sequence[Split], columns: Sequence[str]) -> float:
 
 
 def fit_linear(
-    examples: Examples,
+    examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
-    seed: int = 0,  # Recorded; the fit draws nothing
+    seed: int = 0,  # Of the sample of negatives
 ) -> Linear:
     "Fit the linear model; raises `InputError` where no group has a positive."
     from threadpoolctl import threadpool_limits
 
-    check_examples(examples, columns)
-    examples = with_positives(examples)
+    training = prepare(examples, columns, seed)
+    splits = training.leave_one_out()
     with threadpool_limits(1):  # sums in the same order on every machine
-        splits = leave_one_out(examples)
         penalty = choose_penalty(splits, columns) if splits else PENALTY
-        x = transform_columns(examples.features, columns)
+        x = transform_columns(training.sampled.features, columns)
         mean, scale = scales_of(x)
-        weight = fit_weights((x - mean) / scale, examples, penalty, np.zeros(len(columns)))
-    fit = _fit_record(
-        examples,
-        columns,
-        seed,
-        kind="linear",
-        penalty=penalty,
-        chosen="on left-out nights" if splits else "fixed, as there is one night",
-    )
+        start = np.zeros(len(columns))
+        weight = fit_weights((x - mean) / scale, training.sampled, penalty, start)
+    chosen = "on left-out nights" if splits else "fixed, as there is one night"
+    fit = _fit_record(training, columns, seed, kind="linear", penalty=penalty, chosen=chosen)
     return Linear(
         fit,
         Weights(
@@ -448,7 +454,7 @@ def fit_linear(
         ),
     )
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #cd7d785f
+# %% ../../nbs/api/candidates/04_ranker.ipynb #fa9984c6
 def lightgbm() -> ModuleType:
     "Import LightGBM; raises `InputError` where the machine has no libgomp."
     try:
@@ -462,7 +468,7 @@ def lightgbm() -> ModuleType:
         ) from None
     return lightgbm
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #14b942c1
+# %% ../../nbs/api/candidates/04_ranker.ipynb #4fa5545e
 MOST_BYTES = 1 << 24  # of a file; 400 trees of 15 leaves have some 700 kB
 MOST_TREES = 2000
 MOST_LEAVES = 64
@@ -497,7 +503,7 @@ ARRAYS = {
 }
 DECISIONS = {0, 2, 8, 10}  # numeric; missing: as 0, or to the right (8) or left (10)
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #5795f477
+# %% ../../nbs/api/candidates/04_ranker.ipynb #3670eb82
 class Lines:
     "Lines of a model's text, read in turn."
 
@@ -547,7 +553,7 @@ class Lines:
                 raise self.error(f"{name}: {token[:40]!r} is no number that may stand there")
         return list(map(kind, tokens))
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #07536577
+# %% ../../nbs/api/candidates/04_ranker.ipynb #44cad1d8
 def check_children(
     left: Sequence[float],  # [N] children of the inner nodes: ≥ 0 a node; < 0: −1 − a leaf
     right: Sequence[float],  # [N]
@@ -566,7 +572,7 @@ def check_children(
             seen.add(child)
     return None  # 2N children, all different: each node and each leaf has one parent
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #732d9a8c
+# %% ../../nbs/api/candidates/04_ranker.ipynb #94eef6ee
 class TreeBlock(NamedTuple):
     "Checked block of a tree."
 
@@ -600,7 +606,7 @@ def read_tree(lines: Lines, number: int, columns: Sequence[str]) -> TreeBlock:
     gain = np.bincount(values["split_feature"], values["split_gain"], len(columns))
     return TreeBlock("\n".join([f"Tree={number}", *body, "", "", ""]), gain)
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #4bac05fa
+# %% ../../nbs/api/candidates/04_ranker.ipynb #faf0dbd5
 class CheckedText(NamedTuple):
     "Text of a model that LightGBM may open."
 
@@ -655,7 +661,7 @@ def check_text(
         "\n".join([*header, "", "".join(blocks)]) + "end of trees\n", len(blocks), gain
     )
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #5a6ddeb2
+# %% ../../nbs/api/candidates/04_ranker.ipynb #b4f24e3f
 TEXT = "ranker.txt"
 
 
@@ -694,7 +700,7 @@ class Trees:
         atomic.write(folder / TEXT, self.checked.text.encode("ascii"))
         atomic.write(folder / RECORD, to_json(self.fit.model_dump()))
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #c0ee2bca
+# %% ../../nbs/api/candidates/04_ranker.ipynb #3b880fba
 PARAMETERS = {
     "objective": "lambdarank",
     "metric": "None",  # NDCG is measured here
@@ -728,7 +734,7 @@ def _new_booster(examples: Examples, columns: Sequence[str], seed: int) -> Boost
     )
     return lgb.Booster(parameters, data)
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #6239dbc0
+# %% ../../nbs/api/candidates/04_ranker.ipynb #46d67d08
 class NightCurve:
     "Booster fitted without a night, and the NDCG@10 of that night's groups after each round."
 
@@ -768,9 +774,9 @@ def choose_rounds(splits: Sequence[Split], columns: Sequence[str], seed: int) ->
             break
     return best_round
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #eb301344
+# %% ../../nbs/api/candidates/04_ranker.ipynb #950c3b6e
 def fit_trees(
-    examples: Examples,
+    examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
     seed: int = 0,
     rounds: int | None = None,  # None: chosen on left-out nights
@@ -780,25 +786,24 @@ def fit_trees(
 
     if rounds is not None and not 1 <= rounds <= MOST_TREES:
         raise ValueError(f"rounds: {rounds} is not from 1 to {MOST_TREES}")
-    check_examples(examples, columns)
-    examples = with_positives(examples)
-    chosen: str = "given"
+    training = prepare(examples, columns, seed)
+    chosen = "given"
     with threadpool_limits(1):
         if rounds is None:
-            splits = leave_one_out(examples)
+            splits = training.leave_one_out()
             rounds = choose_rounds(splits, columns, seed) if splits else ROUNDS
             chosen = "on left-out nights" if splits else "fixed, as there is one night"
-        booster = _new_booster(examples, columns, seed)
+        booster = _new_booster(training.sampled, columns, seed)
         for _ in range(rounds):
             booster.update()
-    fit = _fit_record(examples, columns, seed, kind="trees", rounds=rounds, chosen=chosen)
+    fit = _fit_record(training, columns, seed, kind="trees", rounds=rounds, chosen=chosen)
     trees = booster.model_to_string().partition("end of trees\n")
     ranker = Trees.from_text(fit, "".join(trees[:2]))
-    some = examples.features[:1000]
+    some = training.sampled.features[:1000]
     assert np.array_equal(ranker.booster.predict(some), booster.predict(some))
     return ranker
 
-# %% ../../nbs/api/candidates/04_ranker.ipynb #350a06cc
+# %% ../../nbs/api/candidates/04_ranker.ipynb #8df4b017
 def _text_of(file: Path) -> str:
     "Read a small file of ASCII; raises `InputError` where it cannot be."
     try:

@@ -137,6 +137,8 @@ def main(file, *columns):
         chosen="given",
         nights=1,
         groups=1,
+        left_out=0,
+        rows=1,
         positives=1,
         seed=0,
     )

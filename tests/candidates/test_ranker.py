@@ -129,7 +129,8 @@ def test_nights_and_groups_without_a_positive_change_nothing(training, kind):
     empty = training.night == 1
     without = training._replace(label=np.where(empty, 0, training.label).astype(np.int8))
     a, b = FITS[kind](without, COLUMNS), FITS[kind](training.take(~empty), COLUMNS)
-    assert a.fit == b.fit and a.fit.nights == 2
+    assert (a.fit.nights, a.fit.groups, a.fit.left_out, b.fit.left_out) == (2, 160, 80, 0)
+    assert (a.fit.rounds, a.fit.penalty) == (b.fit.rounds, b.fit.penalty)
     assert np.array_equal(a.score(training.features), b.score(training.features))
 
 
@@ -185,19 +186,28 @@ WRONG = {
     "not sorted": lambda e: e._replace(group=e.group[::-1]),
     "not float32": lambda e: e._replace(features=e.features.astype(np.float64)),
     "infinite": lambda e: e._replace(features=np.where(e.features == 0, np.inf, e.features)),
-    "sample its negatives": lambda e: e._replace(group=e.group * 0, night=e.night * 0, item=e.item),
 }
 
 
 @pytest.mark.parametrize("says", WRONG)
 def test_arrays_that_do_not_fit_are_refused(training, says):
-    big = training.take(np.arange(10_001) % len(training.label)) if "sample" in says else training
     for fit in FITS.values():
         with pytest.raises(ValueError, match=says):
-            fit(WRONG[says](big), COLUMNS)
+            fit(WRONG[says](training), COLUMNS)
 
 
 # Sampling and measuring
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_fit_trains_on_a_sample_and_is_measured_on_all_candidates(kind, monkeypatch):
+    examples, _ = nights(2, users=20, items=100)
+    measured = []
+    rivals_of = r.rivals_of
+    monkeypatch.setattr(r, "rivals_of", lambda e: measured.append(e) or rivals_of(e))
+    fit = FITS[kind](examples, COLUMNS).fit
+    assert [len(e.label) for e in measured] == [2000, 2000]
+    assert fit.rows == fit.positives + 40 * 60
 
 
 def test_negatives_are_drawn_whatever_the_order_of_the_rows():
