@@ -114,7 +114,7 @@ class AsOf:
             item_id, title, attributes, _to_numpy(available, "bool"), _to_numpy(count, "int64")
         )
 
-    def _build_users(self, limit_users: int | None = None) -> None:
+    def build_users(self, limit_users: int | None = None) -> None:
         "Build the tables of users and events, unless they exist for the same `limit_users`."
         if self._users_built == (limit_users,):
             return
@@ -239,7 +239,7 @@ class Labelled(AsOf):
 
     def negatives(self) -> Negatives:
         "Decide where negatives come from, by the events known at the cut-off."
-        self._build_users()
+        self.build_users()
         events, likes = fetch_row(self.con, "data/assemble/feedback")
         return decide_negatives(self.settings.train.negatives_from, events, likes)
 
@@ -250,7 +250,7 @@ class Labelled(AsOf):
         "Read the newest labelled rows of a split, as groups by user and time; raises `InputError`."
         settings = self.settings.train
         max_rows = max(settings.max_examples, self.settings.cf.max_examples)
-        self._build_users()
+        self.build_users()
         if self.has_supplied("train") or self.has_supplied("valid"):
             newest = max_rows if split == "train" else settings.max_examples
             return self._read_supplied(split, dt.datetime.min, newest)
@@ -291,7 +291,7 @@ class Labelled(AsOf):
         | None = None,  # Decided elsewhere; None: by all events before the cut-off
     ) -> Batch:
         "Read labelled rows from `since` to the cut-off, for evaluation; a supplied `test` split is used as it is."
-        self._build_users()
+        self.build_users()
         if self.has_supplied("test"):
             return self._read_supplied("test", since, 2**62)
         self.decided = negatives = negatives or self.negatives()
@@ -427,7 +427,7 @@ class Assembly(Labelled):
     ) -> dict[str, int]:  # By name, as in `COUNTS`
         "Build the groups of all users to be scored, shard by shard."
         candidates, con = self.settings.candidates, self.con
-        self._build_users(limit_users)
+        self.build_users(limit_users)
         execute(
             con, "data/assemble/popular", since=self._days_before_cutoff(candidates.popular_days)
         )

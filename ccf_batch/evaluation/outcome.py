@@ -26,6 +26,7 @@ __all__ = ['POPULAR', 'LIST_METRICS', 'LIST_SCHEMA', 'ListRows', 'measure_lists'
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bdea8182
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #d42e6b45
@@ -164,7 +165,8 @@ def measure(
     notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
     if last < window["until"] - dt.timedelta(days=1):
         notes.append(f"The lake's last event is of {last} UTC: not all {days} days are there yet.")
-    rows = _measure_both(con, night, resamples)
+    rows = _measure_all(con, night, date, resamples)
+    notes.append(_compare_with_best(rows, min(10, night.top_k)))
     for row in rows:
         row["users_covered"] = listed / users
     return Outcome(rows, recall, notes, night.top_k)
@@ -183,35 +185,73 @@ def _check_id_types(con: DuckDBPyConnection, date: dt.date, interactions: str) -
             )
 
 
-def _measure_both(con: DuckDBPyConnection, night: Settings, resamples: int) -> list[dict[str, Any]]:
-    "Measure the published and the popular list, with coverage and popularity lift of each."
-    from ccf_batch.data.database import execute, fetch_arrow, fetch_row
+def _measure_all(
+    con: DuckDBPyConnection, night: Settings, date: dt.date, resamples: int
+) -> list[dict[str, Any]]:
+    "Measure the published list and the simple ones, with coverage and popularity lift of each."
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.data.database import execute, fetch_arrow
+    from ccf_batch.evaluation.simple_lists import simple_lists
 
     relevant = fetch_arrow(con, "evaluation/relevant")["relevant"].to_numpy()
-    table = fetch_arrow(con, "evaluation/list_rows")
     [(available,)] = execute(con, "evaluation/available_items").fetchall()
-    past = fetch_arrow(con, "evaluation/past")
-    names = table["list"].to_numpy()
-    columns = {c: table[c].to_numpy() for c in ("owner", "rank", "hit", "item", "users")}
-    lists, list_columns = {}, {}
+    past = {c: v.to_numpy() for c, v in _columns(con, "evaluation/past").items()}
+    shown = {c: v.to_numpy() for c, v in _columns(con, "evaluation/list_rows").items()}
+    lists = {}
     for name in ("published", POPULAR):
-        rows = {c: v[names == name] for c, v in columns.items()}
-        lists[name] = ListRows(rows["owner"], rows["rank"], rows["hit"])
-        list_columns[name] = {
-            "full_lists": ranking.full_share(rows["owner"], len(relevant), night.top_k),
-            "items_covered": ranking.coverage(rows["item"][rows["item"] >= 0], available),
+        of_list = shown["list"] == name
+        lists[name] = {c: v[of_list] for c, v in shown.items() if c != "list"}
+    users = fetch_arrow(con, "evaluation/listed_ids")["user_id"].combine_chunks()
+    interest = fetch_arrow(con, "evaluation/interest")["users"].to_numpy()
+    later = {c: v.to_numpy() for c, v in _columns(con, "evaluation/later_rows").items()}
+    liked = later["owner"] * len(interest) + later["item"]
+    assembly = Assembly(con, night, date)
+    assembly.build_users()
+    exclude = "all" if night.candidates.exclude_seen else "none"
+    for name, rows in simple_lists(assembly, users, night.top_k, exclude).items():
+        if name == POPULAR:  # it is there already, by days
+            continue
+        hit = np.isin(rows.owner * len(interest) + rows.item, liked)
+        lists[name] = {**rows._asdict(), "hit": hit, "users": interest[rows.item]}
+    measured = measure_lists(
+        {name: ListRows(c["owner"], c["rank"], c["hit"]) for name, c in lists.items()},
+        relevant, depths_of(night.top_k), resamples, seed=night.train.seed,
+    )  # fmt: skip
+    about = {
+        name: {
+            "full_lists": ranking.full_share(c["owner"], len(relevant), night.top_k),
+            "items_covered": ranking.coverage(c["item"][c["item"] >= 0], available),
             "popularity_lift": ranking.popularity_lift(
-                rows["owner"],
-                rows["users"],
-                past["owner"].to_numpy(),
-                past["users"].to_numpy(),
-                len(relevant),
+                c["owner"], c["users"], past["owner"], past["users"], len(relevant)
             ),
         }
-    measured = measure_lists(
-        lists, relevant, depths_of(night.top_k), resamples, seed=night.train.seed
+        for name, c in lists.items()
+    }
+    return [row | about[row["list"]] for row in measured]
+
+
+def _compare_with_best(
+    rows: list[dict[str, Any]],  # From `measure_lists`
+    depth: int,  # At which they are compared
+) -> str:
+    "Say which simple list is the best, and what the published one reaches of it."
+    ndcg = {r["list"]: r["ndcg"] for r in rows if r["k"] == depth}
+    published = ndcg.pop("published")
+    best = max(ndcg, key=ndcg.__getitem__)
+    if not ndcg[best]:
+        return f"No simple list has a like among its first {depth}."
+    return (
+        f"The best simple list is {best}, with an NDCG@{depth} of {ndcg[best]:.4f}; the published list has "
+        f"{published:.4f}, {published / ndcg[best]:.2f} of it."
     )
-    return [row | list_columns[row["list"]] for row in measured]
+
+
+def _columns(con: DuckDBPyConnection, statement: str) -> dict[str, pa.ChunkedArray]:
+    "Run a statement and return its columns by name."
+    from ccf_batch.data.database import fetch_arrow
+
+    table = fetch_arrow(con, statement)
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bc5d0b08
 def recall_sheet(
@@ -229,7 +269,10 @@ def recall_sheet(
 
 def sheets(outcome: Outcome) -> list[Sheet]:
     "Make tables of both lists: metrics, paired differences, coverage and popularity lift."
-    rows = outcome.rows
+    # all depths of the published list and of the popular one, the usual one of the others
+    depth = min(10, outcome.top_k)
+    both = ("published", POPULAR)
+    rows = [r for r in outcome.rows if r["list"] in both or r["k"] == depth]
     users = rows[0]["users"]
     quality, gains, coverage = [], [], []
     for r in rows:
@@ -242,7 +285,7 @@ def sheets(outcome: Outcome) -> list[Sheet]:
             gains.append(
                 [*label, *(c for m in LIST_METRICS for c in _format(r, f"{m}_diff", *form))]
             )
-        if r["k"] == outcome.top_k:
+        if r["k"] == (outcome.top_k if r["list"] in both else depth):
             shares = (f"{r[m]:.1%}" for m in ("users_covered", "full_lists", "items_covered"))
             lift = r["popularity_lift"]
             coverage.append([r["list"], *shares, "–" if np.isnan(lift) else f"{lift:+.2f}"])
