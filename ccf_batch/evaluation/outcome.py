@@ -142,11 +142,11 @@ def measure(
     execute(con, "evaluation/published", ranked=ranked)
     events = table_glob(night, "interactions/date=*")
     _check_id_types(con, date, events)
-    execute(con, "evaluation/listed")
     liked = dict(interactions=events, liked_above=night.domain.liked_above)
     window = dict(cutoff=night.cutoff(date), until=night.cutoff(end))
     execute(con, "evaluation/later", **liked, **window)
-    likes, users, listed = fetch_row(con, "evaluation/later_counts")
+    execute(con, "evaluation/counted", **liked, cutoff=window["cutoff"])
+    likes, users, listed, unlisted = fetch_row(con, "evaluation/later_counts")
     (last,) = fetch_row(con, "data/assemble/last_event", interactions=events)
     if not likes:
         raise NothingToDo(
@@ -162,7 +162,10 @@ def measure(
     seen = night.candidates.exclude_seen
     execute(con, "evaluation/popular_unseen", top_k=night.top_k, exclude_seen=seen)
     execute(con, "evaluation/interested")
-    notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
+    notes = [
+        f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list. {unlisted:,} others "
+        "had liked something before the night: in each table they count, the published list with nothing."
+    ]
     if last < window["until"] - dt.timedelta(days=1):
         notes.append(f"The lake's last event is of {last} UTC: not all {days} days are there yet.")
     rows = _measure_all(con, night, date, resamples)
@@ -201,7 +204,7 @@ def _measure_all(
     for name in ("published", POPULAR):
         of_list = shown["list"] == name
         lists[name] = {c: v[of_list] for c, v in shown.items() if c != "list"}
-    users = fetch_arrow(con, "evaluation/listed_ids")["user_id"].combine_chunks()
+    users = fetch_arrow(con, "evaluation/counted_ids")["user_id"].combine_chunks()
     interest = fetch_arrow(con, "evaluation/interest")["users"].to_numpy()
     later = {c: v.to_numpy() for c, v in _columns(con, "evaluation/later_rows").items()}
     liked = later["owner"] * len(interest) + later["item"]

@@ -1,4 +1,4 @@
--- What the users of `listed` liked in the days after and the catalogue has: (owner, item), item rows.
+-- What the users of `counted` liked in the days after and the catalogue has: (owner, item), item rows.
 SELECT owner, item_row AS item
-FROM later JOIN listed USING (user_id) JOIN assembly.items USING (item_id)
+FROM later JOIN counted USING (user_id) JOIN assembly.items USING (item_id)
 ORDER BY ALL;

@@ -9,7 +9,7 @@ FROM (
     UNION ALL BY NAME
     SELECT 'popular' AS list, * FROM popular_unseen
 ) AS lists
-JOIN listed USING (user_id)
+JOIN counted USING (user_id)
 LEFT JOIN later USING (user_id, item_id)
 LEFT JOIN assembly.items USING (item_id)
 LEFT JOIN interested USING (item_row)

@@ -1,4 +1,4 @@
--- Table `popular_unseen`: for each user of `listed` the most popular items as of the night (see
+-- Table `popular_unseen`: for each user of `counted` the most popular items as of the night (see
 -- `assembly.popular`), without what they had interacted with: (user_id, item_id, rank). A user who
 -- must skip s items finds all that they need among the first ($top_k + s) places.
 --   $top_k         rows a user
@@ -6,7 +6,7 @@
 CREATE OR REPLACE TEMP TABLE popular_unseen AS
 WITH skipped AS (
     SELECT DISTINCT owner, place
-    FROM listed
+    FROM counted
     JOIN assembly.users USING (user_id)
     JOIN assembly.events USING (user_row)
     JOIN assembly.popular USING (item_row)
@@ -16,7 +16,7 @@ places AS (
     SELECT owner, user_id, unnest(range(1, 1 + least(
         $top_k + count(skipped.place), (SELECT count(*) FROM assembly.popular)
     ))) AS place
-    FROM listed LEFT JOIN skipped USING (owner)
+    FROM counted LEFT JOIN skipped USING (owner)
     GROUP BY owner, user_id
 )
 SELECT user_id, item_id, (row_number() OVER (PARTITION BY owner ORDER BY place))::INTEGER AS rank

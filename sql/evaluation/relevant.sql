@@ -1,5 +1,5 @@
--- How many items each user of `listed` liked in the days after, in order of `owner`: (relevant).
+-- How many items each user of `counted` liked in the days after, in order of `owner`: (relevant).
 SELECT count(item_id) AS relevant
-FROM listed LEFT JOIN later USING (user_id)
+FROM counted LEFT JOIN later USING (user_id)
 GROUP BY owner
 ORDER BY owner;

@@ -72,30 +72,31 @@ def test_numbers_are_those_counted_by_hand(settings):
     found = measure(connect(), settings, NIGHT, days=7, resamples=50)
     ours, popular = found.rows[:2]
     assert (ours["list"], ours["k"], popular["list"]) == ("published", 2, "popular")
-    # u (c, e) and v (b) have a list and liked something; x and y liked but have none; w liked nothing
-    assert ours["users"] == 2 and ours["users_covered"] == 2 / 4
-    assert ours["recall"] == (1 + 0) / 2 and ours["hit_rate"] == 0.5 and ours["ndcg"] == 0.5
-    # most popular: a (3 likes), b, c, d (1 each, by id). u has seen a, b; v has seen a, c
-    assert popular["recall"] == (1 / 2 + 1) / 2 and popular["hit_rate"] == 1
+    # u (c, e) and v (b) have a list and liked something; w liked nothing. x and y liked but have none:
+    # x had liked something before and counts as 0, y is new
+    assert ours["users"] == 3 and ours["users_covered"] == 2 / 4
+    assert ours["recall"] == ours["hit_rate"] == ours["ndcg"] == pytest.approx((1 + 0 + 0) / 3)
+    # most popular: a (3 likes), b, c, d (1 each, by id). u has seen a, b; v a, c; x d
+    assert popular["recall"] == pytest.approx((1 / 2 + 1 + 1) / 3) and popular["hit_rate"] == 1
     best = 1 + 1 / np.log2(3)
-    assert popular["ndcg"] == pytest.approx((1 / best + 1) / 2)
-    assert ours["recall_diff"] == -0.25 and popular["recall_diff"] == 0
-    assert ours["full_lists"] == 2 / 3 and popular["full_lists"] == 1
+    assert popular["ndcg"] == pytest.approx((1 / best + 1 + 1) / 3)
+    assert ours["recall_diff"] == pytest.approx(-0.5) and popular["recall_diff"] == 0
+    assert ours["full_lists"] == 2 / 4 and popular["full_lists"] == 1
     assert ours["items_covered"] == 4 / 6  # b, c, d, e of a to f
     # popularity: a 3 users, b, c, d 1, e 0. Histories: u (3+1)/2, v (3+1)/2, w 3
     lists = (0 + 1) / 2 + (1 + 0) / 2 + 1
     assert ours["popularity_lift"] == pytest.approx(lists / (2 + 2 + 3) - 1)
     # u liked a and b, v liked a and c: c is co-visited for u, b for v, and they liked these
     simple = {r["list"]: r for r in found.rows[2:]}
-    assert simple["covisited"]["recall"] == (1 / 2 + 1) / 2
-    assert simple["covisited"]["recall_diff"] == 0
+    assert simple["covisited"]["recall"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert simple["covisited"]["recall_diff"] == pytest.approx(-1 / 3)
     assert "repeat" not in simple  # it has nothing that users had not taken
     sources = {r["source"]: r["likes"] for r in found.recall}
     assert sum(n for s, n in sources.items() if s != "any") == 5  # pairs that were liked
     assert "4 users liked something (5 likes), 2 of them" in found.notes[0]
     best = max(r["ndcg"] for r in found.rows[1:])
     assert (
-        f"an NDCG@2 of {best:.4f}; the published list has 0.5000, {0.5 / best:.2f} of it"
+        f"an NDCG@2 of {best:.4f}; the published list has 0.3333, {1 / 3 / best:.2f} of it"
         in found.notes[1]
     )
     assert len(found.notes) == 2
@@ -103,7 +104,7 @@ def test_numbers_are_those_counted_by_hand(settings):
 
 def test_only_the_days_asked_for_count_and_missing_ones_are_said(settings):
     found = measure(connect(), settings, NIGHT, days=8, resamples=10)
-    assert found.rows[0]["users"] == 3  # w's like of the eighth day
+    assert found.rows[0]["users"] == 4  # w's like of the eighth day
     found = measure(connect(), settings, NIGHT, days=30, resamples=10)
     assert any("not all 30 days are there yet" in note for note in found.notes)
     with pytest.raises(NothingToDo, match="nothing was liked from 2026-03-01"):
@@ -113,13 +114,13 @@ def test_only_the_days_asked_for_count_and_missing_ones_are_said(settings):
 def test_the_nights_own_settings_count_not_todays(settings):
     today = settings.model_copy(update={"top_k": 9, "domain": Domain(liked_above=4.9)})
     assert measure(connect(), today, NIGHT, 7, 10).rows[0]["k"] == 2
-    assert measure(connect(), today, NIGHT, 7, 10).rows[0]["users"] == 2
+    assert measure(connect(), today, NIGHT, 7, 10).rows[0]["users"] == 3
     again = settings.model_copy(
         update={"candidates": Candidates(exclude_seen=False), "paths": settings.paths}
     )
     publish_lists(again)
     popular = measure(connect(), settings, NIGHT, 7, 10).rows[1]
-    assert popular["recall"] == (0 + 1) / 2  # a and b for everyone, seen or not
+    assert popular["recall"] == pytest.approx((0 + 1 + 1) / 3)  # a and b for everyone, seen or not
 
 
 def test_lists_that_are_not_there_are_refused(settings):
