@@ -144,8 +144,8 @@ $(VENV)/duckdb14: $(VENV)/.dev
 
 test-duckdb14: $(VENV)/duckdb14 ## Run the SQL tests on DuckDB 1.4, the long-term line
 	@PYTHONPATH=$(abspath $(VENV)/duckdb14) $(PYTEST) -q -m "not slow" \
-		tests/data tests/night/test_rules.py tests/test_ingest.py \
-		tests/evaluation/test_external_scores.py tests/evaluation/test_outcome.py tests/night/test_checks.py
+		tests/data tests/candidates tests/evaluation tests/night/test_rules.py tests/night/test_checks.py \
+		tests/night/test_nobody.py tests/test_ingest.py
 
 clean: ## Remove what was built (not work/)
 	rm -rf _proc _docs build dist *.egg-info
