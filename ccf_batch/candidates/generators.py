@@ -237,11 +237,11 @@ class Factors:
         from implicit.cpu.als import AlternatingLeastSquares
         from threadpoolctl import threadpool_limits
 
-        model = AlternatingLeastSquares(
-            factors=FACTORS, regularization=REGULARIZATION, alpha=ALPHA, iterations=ITERATIONS,
-            random_state=past.settings.train.seed, num_threads=1,
-        )  # fmt: skip
         with threadpool_limits(1, "blas"):
+            model = AlternatingLeastSquares(
+                factors=FACTORS, regularization=REGULARIZATION, alpha=ALPHA, iterations=ITERATIONS,
+                random_state=past.settings.train.seed, num_threads=1,
+            )  # fmt: skip
             model.fit(sp.csr_matrix(past.matrices.likes), show_progress=False)
         self.users, self.items = model.user_factors, model.item_factors
 

@@ -162,10 +162,11 @@ def measure(
     seen = night.candidates.exclude_seen
     execute(con, "evaluation/popular_unseen", top_k=night.top_k, exclude_seen=seen)
     execute(con, "evaluation/interested")
-    notes = [
-        f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list. {unlisted:,} others "
-        "had liked something before the night: in each table they count, the published list with nothing."
-    ]
+    notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
+    if unlisted:
+        notes.append(
+            f"{unlisted:,} others had liked something before the night: they count as 0 for the published list."
+        )
     if last < window["until"] - dt.timedelta(days=1):
         notes.append(f"The lake's last event is of {last} UTC: not all {days} days are there yet.")
     rows = _measure_all(con, night, date, resamples)
