@@ -55,7 +55,9 @@ def run(settings: RunsCommand) -> None:
         return retention.verify(settings, date)
     runs = retention.list_runs(settings)
     if not runs:
-        raise NothingToDo(f"{settings.ranked}: no run yet; make one: python -m ccf_batch.score")
+        raise NothingToDo(
+            f"{settings.ranked}: no run yet; make one: python -m ccf_batch.score{settings.config_flag}"
+        )
     if settings.action == "show":
         retention.show_run(retention.select_run(runs, settings.which))
     else:

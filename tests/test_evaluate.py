@@ -299,7 +299,8 @@ def test_a_published_night_is_held_against_what_came_after(workspace, tmp_path, 
     config = ["--config", str(tmp_path / "w/ccf.toml")]
     night = ["--date", "2026-02-15"]
     assert evaluate_in(tmp_path / "w", *night) == 2
-    assert "python -m ccf_batch.score --date 2026-02-15" in capsys.readouterr().err
+    proposed = f"python -m ccf_batch.score {' '.join(config)} --date 2026-02-15"
+    assert proposed in capsys.readouterr().err
     flags = [*config, *night, "--top-k", "6"]
     assert main(score.ScoreCommand, score.run, "score", argv=flags) == 0
     capsys.readouterr()

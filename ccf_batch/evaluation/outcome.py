@@ -84,12 +84,12 @@ def read_published(settings: Settings, date: dt.date) -> PublishedNight:
     manifest = read_manifest(settings.ranked, date)
     if manifest is None:
         raise InputError(
-            f"{folder}: nothing is published for {date}; make it: python -m ccf_batch.score --date {date}"
+            f"{folder}: nothing is published for {date}; make it: python -m ccf_batch.score{settings.config_flag} --date {date}"
         )
     if not manifest or damage(folder, manifest):
         raise InputError(
             f"{folder}: its manifest or some of its files are missing or cut short; publish it again: "
-            f"python -m ccf_batch.score --date {date} --overwrite"
+            f"python -m ccf_batch.score{settings.config_flag} --date {date} --overwrite"
         )
     names = ("top_k", "domain", "candidates", "users")
     try:
@@ -97,7 +97,7 @@ def read_published(settings: Settings, date: dt.date) -> PublishedNight:
     except (KeyError, ValueError) as e:
         raise InputError(
             f"{folder}: its manifest has no settings that this version reads ({e}); publish it again: "
-            f"python -m ccf_batch.score --date {date} --overwrite"
+            f"python -m ccf_batch.score{settings.config_flag} --date {date} --overwrite"
         ) from None
     update = {name: getattr(then, name) for name in names}
     return PublishedNight(

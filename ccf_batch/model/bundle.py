@@ -303,13 +303,15 @@ def newest(
     "Find the newest bundle for a date; raises `InputError` where there is none."
     found = stored(settings)
     if not found:
-        raise InputError(f"{settings.bundles}: no bundle yet; make one: python -m ccf_batch.train")
+        raise InputError(
+            f"{settings.bundles}: no bundle yet; make one: python -m ccf_batch.train{settings.config_flag}"
+        )
     cutoff = settings.cutoff(date)
     usable = [bundle.path for bundle in found if bundle.trained_until <= cutoff]
     if not usable:
         raise InputError(
             f"{settings.bundles}: every bundle has seen rows after {date} (the oldest was trained "
-            f"until {found[-1].trained_until} UTC); make one: python -m ccf_batch.train --date {date}"
+            f"until {found[-1].trained_until} UTC); make one: python -m ccf_batch.train{settings.config_flag} --date {date}"
         )
     return usable[0]
 

@@ -66,7 +66,7 @@ def check_bundle(
     if trained_until > settings.cutoff(date):
         raise InputError(
             f"{path}: was trained on rows until {trained_until} UTC, so it has seen what came after {date}; "
-            f"use an earlier one, or make one: python -m ccf_batch.train --date {date}"
+            f"use an earlier one, or make one: python -m ccf_batch.train{settings.config_flag} --date {date}"
         )
     groups = ("prompt", "domain", "attributes")
     trained, now = ({k: tree[k] for k in groups} for tree in (trained_with, settings.saved()))
@@ -74,7 +74,7 @@ def check_bundle(
     if changed:
         raise InputError(
             f"{path}: was trained with other settings: {'; '.join(changed)}; put them back, or train "
-            "again: python -m ccf_batch.train"
+            f"again: python -m ccf_batch.train{settings.config_flag}"
         )
 
 # %% ../../nbs/api/night/00_preflight.ipynb #5a533e76

@@ -232,7 +232,7 @@ def verify(settings: Settings, date: dt.date) -> None:
     if faults:
         raise CheckFailed(
             f"{folder}: {len(faults)} faults\n  " + "\n  ".join(faults) + "\n  "
-            f"make it again: python -m ccf_batch.score --date {date} --overwrite"
+            f"make it again: python -m ccf_batch.score{settings.config_flag} --date {date} --overwrite"
         )
     n = len(manifest["shards"])
     say(f"{date}: {n} files, {manifest['rows']:,} rows of run {manifest['run_id']}, all as written")
