@@ -108,13 +108,17 @@ def write_shard(
     "Write one shard; at the end it is durable and done. Its `counts` and `seconds` are kept with it."
     start_wall, start_cpu = time.perf_counter(), time.process_time()
     file_metadata = {"run_id": run.id, "shard": number, "shards": shards}
-    writer = ShardWriter(run.folder / f"shard-{number:05d}.tmp", schema, file_metadata)
+    path, writer = run.folder / f"shard-{number:05d}.tmp", None
     try:
+        writer = ShardWriter(path, schema, file_metadata)
         yield writer
         writer.close()
         run.done[number] = _rename_shard(run, writer, number, shards, start_wall, start_cpu)
     except BaseException:
-        writer.abandon()
+        if writer is not None:
+            writer.abandon()
+        else:
+            atomic.unlink(path)  # a signal came while the writer was being made
         raise
 
 

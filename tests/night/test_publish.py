@@ -254,3 +254,16 @@ def test_a_crash_at_any_step_shows_the_old_or_the_new_and_a_rerun_completes(tmp_
         assert content(root) == after
         assert read_manifest(root, DAY)["run_id"] == run_id_of(new)
     assert swapped == sorted(swapped) and not swapped[0]  # one moment, and no way back
+
+
+def test_a_signal_while_the_writer_is_being_made_leaves_no_file(tmp_path, monkeypatch):
+    def interrupted(path, *_, **__):
+        path.write_bytes(b"PAR1")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq, "ParquetWriter", interrupted)
+    with locked(tmp_path, DAY):
+        run = Run(tmp_path, DAY, fingerprint(), MACHINE)
+        with pytest.raises(KeyboardInterrupt), publish.write_shard(run, 0, 1, COLUMNS):
+            pass
+        assert not list(run.folder.rglob("*.tmp"))
