@@ -196,34 +196,35 @@ def _runs(values: np.ndarray) -> list[tuple[int, int]]:
     return list(pairwise([0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]))
 
 
-class Covisited:
-    "Items by the users who liked them and one of the user's newest likes."
+class _Linked:
+    "Generator that follows pairs of items from what a user liked."
 
-    def __init__(self, past: Past):
-        self.recent, self.pairs = past.matrices.recent(RECENT, FADE), past.pairs.covisited
-
-    def strengths(self, users: np.ndarray) -> sp.csr_array:
-        return (self.recent[users] @ self.pairs).tocsr()
-
-
-class Neighbours:
-    "Items by their cosine with the user's newest likes."
-
-    def __init__(self, past: Past):
-        self.recent, self.pairs = past.matrices.recent(RECENT, FADE), past.pairs.cosine
-
-    def strengths(self, users: np.ndarray) -> sp.csr_array:
-        return (self.recent[users] @ self.pairs).tocsr()
-
-
-class AllNeighbours:
-    "Items by their cosine with all that the user liked."
-
-    def __init__(self, past: Past):
-        self.likes, self.pairs = past.matrices.likes, past.pairs.cosine
+    def __init__(self, likes: sp.csr_array, pairs: sp.csr_array):
+        self.likes, self.pairs = likes, pairs
 
     def strengths(self, users: np.ndarray) -> sp.csr_array:
         return (self.likes[users] @ self.pairs).tocsr()
+
+
+class Covisited(_Linked):
+    "Items by the users who liked them and one of the user's newest likes."
+
+    def __init__(self, past: Past):
+        super().__init__(past.matrices.recent(RECENT, FADE), past.pairs.covisited)
+
+
+class Neighbours(_Linked):
+    "Items by their cosine with the user's newest likes."
+
+    def __init__(self, past: Past):
+        super().__init__(past.matrices.recent(RECENT, FADE), past.pairs.cosine)
+
+
+class AllNeighbours(_Linked):
+    "Items by their cosine with all that the user liked."
+
+    def __init__(self, past: Past):
+        super().__init__(past.matrices.likes, past.pairs.cosine)
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #5871ca8c
 FACTORS, REGULARIZATION, ALPHA, ITERATIONS = 64, 10.0, 5.0, 10
@@ -271,10 +272,8 @@ class CannotOffer(Exception):
     "Reason why a generator has nothing to offer."
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #262d66c1
-MIN_ITEMS, MAX_SHARE = (
-    2,
-    0.2,
-)  # a word is used that is in at least 2 items, and at most a fifth of them
+MIN_ITEMS = 2  # that have a word, for it to be used
+MAX_SHARE = 0.2  # of the items, at most
 
 
 class Text:

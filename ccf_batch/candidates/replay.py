@@ -126,9 +126,9 @@ def replay_night(
         by_hash = np.argsort(past.matrices.user_hash[chosen], kind="stable")
         chosen = np.sort(chosen[by_hash[:users]])
     offers = make_offers(past, counts, exclude)
-    parts = [offers.of(block) for block in blocks_of(chosen, past.matrices.shape[1])]
-    sizes = [len(block) for block in blocks_of(chosen, past.matrices.shape[1])]
-    starts = np.cumsum([0, *sizes])
+    blocks = blocks_of(chosen, past.matrices.shape[1])
+    parts = [offers.of(block) for block in blocks]
+    starts = np.cumsum([0, *map(len, blocks)])
     group = np.concatenate(
         [p.group + s for p, s in zip(parts, starts, strict=False)] or [np.zeros(0, np.int64)]
     )

@@ -26,7 +26,6 @@ __all__ = ['POPULAR', 'LIST_METRICS', 'LIST_SCHEMA', 'ListRows', 'measure_lists'
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bdea8182
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #d42e6b45
@@ -199,15 +198,14 @@ def _measure_all(
 
     relevant = fetch_arrow(con, "evaluation/relevant")["relevant"].to_numpy()
     [(available,)] = execute(con, "evaluation/available_items").fetchall()
-    past = {c: v.to_numpy() for c, v in _columns(con, "evaluation/past").items()}
-    shown = {c: v.to_numpy() for c, v in _columns(con, "evaluation/list_rows").items()}
+    past, shown = _columns(con, "evaluation/past"), _columns(con, "evaluation/list_rows")
     lists = {}
     for name in ("published", POPULAR):
         of_list = shown["list"] == name
         lists[name] = {c: v[of_list] for c, v in shown.items() if c != "list"}
     users = fetch_arrow(con, "evaluation/counted_ids")["user_id"].combine_chunks()
     interest = fetch_arrow(con, "evaluation/interest")["users"].to_numpy()
-    later = {c: v.to_numpy() for c, v in _columns(con, "evaluation/later_rows").items()}
+    later = _columns(con, "evaluation/later_rows")
     liked = later["owner"] * len(interest) + later["item"]
     assembly = Assembly(con, night, date)
     assembly.build_users()
@@ -250,12 +248,12 @@ def _compare_with_best(
     )
 
 
-def _columns(con: DuckDBPyConnection, statement: str) -> dict[str, pa.ChunkedArray]:
+def _columns(con: DuckDBPyConnection, statement: str) -> dict[str, np.ndarray]:
     "Run a statement and return its columns by name."
     from ccf_batch.data.database import fetch_arrow
 
     table = fetch_arrow(con, statement)
-    return dict(zip(table.column_names, table.columns, strict=True))
+    return {name: table[name].to_numpy() for name in table.column_names}
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bc5d0b08
 def recall_sheet(

@@ -16,7 +16,7 @@ from ..candidates.matrices import read_matrices
 from ..candidates.pair_features import UNRANKED, blocks_of, make_offers
 from ..data.assemble import Assembly
 from ..data.batch import rows_of
-from ..data.database import fetch_arrow
+from ..data.database import fetch_arrow, fetch_row
 
 # %% auto #0
 __all__ = ['SimpleList', 'simple_lists']
@@ -37,6 +37,9 @@ def simple_lists(
     exclude: str,  # What a user is not offered again, as for `Offers`
 ) -> Mapping[str, SimpleList]:
     "Make the list of each generator that offers anything; a user who is not known as of the night has none."
+    (first,) = fetch_row(assembly.con, "candidates/first_event")
+    if first is None:  # lists of supplied candidates alone
+        return {}
     past = Past(read_matrices(assembly), assembly.catalogue(), assembly.settings)
     offers = make_offers(past, dict.fromkeys(GENERATORS, top_k), exclude)
     ids = fetch_arrow(assembly.con, "evaluation/user_ids")["user_id"].combine_chunks()

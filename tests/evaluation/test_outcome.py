@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch.base.errors import InputError, NothingToDo
+from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect
 from ccf_batch.data.ranked import date_folder, row_schema
 from ccf_batch.evaluation.outcome import depths_of, measure, measure_lists, sheets
+from ccf_batch.evaluation.simple_lists import simple_lists
 from ccf_batch.metrics import mean_draws, percentiles
 from ccf_batch.night import publish
 from ccf_batch.night.run import Run, fingerprint_run, locked
@@ -173,3 +175,10 @@ def test_tables_have_a_cell_for_every_column(settings):
         assert sheet.rows and all(len(row) == len(sheet.columns) for row in sheet.rows)
     assert depths_of(7) == [5, 7]
     json.dumps(found.rows)  # plain numbers
+
+
+def test_before_the_first_event_there_is_no_simple_list(settings):
+    "A night may have been published from supplied candidates alone."
+    assembly = Assembly(connect(), settings, dt.date(2026, 2, 1))
+    assembly.build_users()
+    assert simple_lists(assembly, pa.array(["u"]), 2, "all") == {}
