@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 # %% auto #0
-__all__ = ['MOST', 'usable', 'Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users', 'Prompt', 'Model', 'Cf',
-           'Fusion', 'Train', 'Score', 'Rules', 'Checks', 'Operation', 'SettingsError', 'Flags', 'Settings']
+__all__ = ['MOST', 'GENERATOR_NAMES', 'usable', 'Group', 'Paths', 'Domain', 'Attributes', 'Ingest', 'Candidates', 'Users',
+           'Prompt', 'Model', 'Cf', 'Fusion', 'Train', 'Score', 'Rules', 'Checks', 'Operation', 'SettingsError',
+           'Flags', 'Settings']
 
 # %% ../nbs/api/00_settings.ipynb #772a2eeb
 MOST = 2**31 - 1  # largest absolute value of a whole number
@@ -120,9 +121,37 @@ class Ingest(Group):
     """Share of rows that may be rejected before the run stops with exit code 2; repeated rows, and those with which another one disagrees, are none of them."""
 
 
+GENERATOR_NAMES = (
+    "supplied", "repeat", "covisited", "neighbours", "all_neighbours", "factors", "linear", "text", "popular",
+    "trending", "new",
+)  # fmt: skip
+
+
 class Candidates(Group):
     "The items that are ranked for a user."
 
+    supplied: int = Field(default=1_000, ge=0, le=1_000)
+    """Supplied items a user (`candidates/` of the lake), at most; 0 switches a generator off."""
+    repeat: int = Field(default=100, ge=0, le=1_000)
+    """Items that the user took most often, as far as `exclude_seen` lets them through."""
+    covisited: int = Field(default=100, ge=0, le=1_000)
+    """Items of the users who liked the user's newest likes as well."""
+    neighbours: int = Field(default=100, ge=0, le=1_000)
+    """Items by cosine with the user's newest likes."""
+    all_neighbours: int = Field(default=50, ge=0, le=1_000)
+    """Items by cosine with all of the user's likes."""
+    factors: int = Field(default=100, ge=0, le=1_000)
+    """Items by implicit matrix factorisation (ALS)."""
+    linear: int = Field(default=100, ge=0, le=1_000)
+    """Items by a regression of each item on all others (EASE); not made for more than 8,000 items."""
+    text: int = Field(default=100, ge=0, le=1_000)
+    """Items whose words (tf-idf) are like those of the user's newest likes."""
+    popular: int = Field(default=50, ge=0, le=1_000)
+    """Items with the most likes in the last 30 days of median traffic."""
+    trending: int = Field(default=20, ge=0, le=1_000)
+    """Items that are liked more in the last 7 such days than in the 30."""
+    new: int = Field(default=20, ge=0, le=1_000)
+    """Items that were first taken lately."""
     per_user: int = Field(default=100, ge=1)
     """Candidates a user: co-visited ones first, then popular ones."""
     popular_days: int = Field(default=30, ge=1, le=36_525)
@@ -131,8 +160,18 @@ class Candidates(Group):
     """Two items are co-visited if one user liked both within this many days before the date."""
     covisited_likes: int = Field(default=20, ge=1)
     """Co-visitation starts from this many of a user's last likes."""
-    exclude_seen: bool = True
-    """Leave out items that the user has interacted with; false where people buy again."""
+    exclude_seen: Literal["all", "liked", "none"] = "all"
+    """all: items that the user has interacted with are not offered again; liked: those that the user liked; none: all are, where people buy again. True and false mean all and none."""
+
+    @field_validator("exclude_seen", mode="before")
+    @classmethod
+    def _all_or_none(cls, value: object) -> object:
+        return {True: "all", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+    @property
+    def counts(self) -> dict[str, int]:
+        "Return the number of items that each generator offers a user, by name."
+        return {name: getattr(self, name) for name in GENERATOR_NAMES}
 
 
 class Users(Group):
@@ -248,6 +287,9 @@ class Train(Group):
 
 class Score(Group):
     "How a night is scored."
+
+    rerank: int = Field(default=50, ge=1, le=1_000)
+    """Candidates a user that go on after the first-stage ranker, the best ones: the language model sees them; at least `top_k` do."""
 
     engine: Literal["auto", "vllm", "packed"] = "auto"
     """auto: the engine that was measured faster, named in the output with the reason; vllm: any model that vLLM serves, needs an extra; packed: torch alone."""

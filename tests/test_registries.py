@@ -31,6 +31,7 @@ REGISTRIES = {
 # chosen by conditions in the code that reads them: there is no mapping to compare with
 CONDITIONS = {
     "ingest.time_unit",
+    "candidates.exclude_seen",
     "model.dtype",
     "cf.out_of_fold",
     "fusion.mix",

@@ -26,10 +26,10 @@ def mistakes(*args, **kwargs):
 
 def test_flag_over_file_over_default(toml):
     path = toml("top_k = 7\n[prompt]\nhistory_length = 3\ntitle_tokens = 9\n")
-    s = load(Settings, path, ["--prompt.history-length", "4", "--no-candidates.exclude-seen"])
+    s = load(Settings, path, ["--prompt.history-length", "4", "--candidates.exclude-seen", "none"])
     assert (s.top_k, s.prompt.history_length, s.prompt.title_tokens) == (7, 4, 9)
     assert s.prompt.max_tokens == Settings().prompt.max_tokens
-    assert s.candidates.exclude_seen is False
+    assert s.candidates.exclude_seen == "none"
 
 
 def test_paths_are_taken_from_the_files_folder(toml):

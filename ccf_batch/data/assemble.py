@@ -438,7 +438,7 @@ class Assembly(Labelled):
             likes=candidates.covisited_likes,
             neighbours=NEIGHBOURS,
         )
-        execute(con, "data/assemble/offers", exclude_seen=candidates.exclude_seen)
+        execute(con, "data/assemble/offers", exclude_seen=candidates.exclude_seen == "all")
         execute(con, "data/assemble/groups")
         sizes = execute(con, "data/assemble/shards").fetchall()
         self.shards = len(sizes)
@@ -456,7 +456,7 @@ class Assembly(Labelled):
         "Build the groups of one shard."
         candidates, con = self.settings.candidates, self.con
         history_length, per_user = self.settings.history_length, candidates.per_user
-        likes, exclude_seen = candidates.covisited_likes, candidates.exclude_seen
+        likes, exclude_seen = candidates.covisited_likes, candidates.exclude_seen == "all"
         length = max(history_length, likes)
         execute(con, "data/assemble/shard_recent", shard=shard, length=length)
         execute(con, "data/assemble/shard_taken", shard=shard, exclude_seen=exclude_seen)

@@ -158,7 +158,7 @@ def measure(
             "list for that date"
         )
     recall = candidate_recall(con, night, date, days)
-    seen = night.candidates.exclude_seen
+    seen = night.candidates.exclude_seen == "all"
     execute(con, "evaluation/popular_unseen", top_k=night.top_k, exclude_seen=seen)
     execute(con, "evaluation/interested")
     notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
@@ -209,7 +209,7 @@ def _measure_all(
     liked = later["owner"] * len(interest) + later["item"]
     assembly = Assembly(con, night, date)
     assembly.build_users()
-    exclude = "all" if night.candidates.exclude_seen else "none"
+    exclude = night.candidates.exclude_seen
     for name, rows in simple_lists(assembly, users, night.top_k, exclude).items():
         if name == POPULAR:  # it is there already, by days
             continue

@@ -34,7 +34,7 @@ def candidate_recall(
             con,
             "evaluation/recall",
             until=settings.cutoff(date + dt.timedelta(days=days)),
-            exclude_seen=settings.candidates.exclude_seen,
+            exclude_seen=settings.candidates.exclude_seen == "all",
             **night.known_parameters,
         ).fetchall()
     )

@@ -35,7 +35,9 @@ def check_lists(
 
     settings, con, rules = assembly.settings, assembly.con, assembly.settings.rules.apply
     lists = fetch_named_row(con, "night/checks/lists", ranked=ranked, top_k=settings.top_k)
-    seen = fetch_named_row(con, "night/checks/seen", ranked=ranked)["seen"]
+    seen = fetch_named_row(
+        con, "night/checks/seen", ranked=ranked, exclude=settings.candidates.exclude_seen
+    )["seen"]
     files = dict(ranked=ranked, items=table_glob(settings, "items"))
     hidden = fetch_named_row(con, "night/checks/hidden", **files, cutoff=assembly.cutoff)["hidden"]
     users, rows = f"of {lists['users']:,} users", f"of {lists['rows']:,} rows"
@@ -45,7 +47,7 @@ def check_lists(
     def never(check: str, value: int, note: str, unless: bool = False) -> Finding:
         return Finding(check, value, None if unless else 0, None, note=note)
 
-    seen_allowed = "not_seen" not in rules or not settings.candidates.exclude_seen
+    seen_allowed = "not_seen" not in rules or settings.candidates.exclude_seen == "none"
     return [
         never(
             "lists_too_long",

@@ -135,7 +135,7 @@ def _no_candidates(assembly: Assembly, found: Mapping[str, Any]) -> str:
     if found["popular"]:
         return (
             "they have interacted with all that were liked in the days of candidates.popular_days: widen it, "
-            "or set candidates.exclude_seen to false where people buy again"
+            "or set candidates.exclude_seen to none where people buy again"
         )
     if last_like is None:
         return (

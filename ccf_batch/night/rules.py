@@ -37,7 +37,7 @@ def rank(
 ) -> Ranked:
     "Apply the rules of `rules.apply` in order and rank the rows that are left."
     parameters: dict[str, dict[str, Any]] = {
-        "not_seen": dict(exclude_seen=settings.candidates.exclude_seen),
+        "not_seen": dict(exclude=settings.candidates.exclude_seen),
         "available": dict(items=table_glob(settings, "items"), cutoff=assembly.cutoff),
         "top_k": dict(top_k=settings.top_k),
     }

@@ -91,7 +91,7 @@ class Oracle:
 
     def candidates(self, user, s: Settings, brought=()) -> list[tuple[int, str]]:
         c = s.candidates
-        seen = self.seen(user) if c.exclude_seen else set()
+        seen = self.seen(user) if c.exclude_seen == "all" else set()
         mine = {}
         for u, item, source in sorted(brought):
             row = self.row.get(item)

@@ -18,6 +18,7 @@ from ccf_batch.night.rules import rank
 DATE = (START + DAY).date()
 ITEMS = [Item(10 * i) for i in range(6)]
 SEEN = [(1, 0), (1, 3), (2, 1)]
+LIKED = SEEN[:2]
 
 
 def margins_of(rows, names=("a", "b", "c")):
@@ -33,7 +34,9 @@ def margins_of(rows, names=("a", "b", "c")):
 
 
 def night(root, **groups):
-    write_lake(root, ITEMS, [Event(u, 10 * i, START, 5.0) for u, i in SEEN])
+    write_lake(
+        root, ITEMS, [Event(u, 10 * i, START, 5.0 if (u, i) in LIKED else 1.0) for u, i in SEEN]
+    )
     assembly = Assembly(connect(threads=1), settings_for(root, **groups), DATE)
     assembly.prepare()
     return assembly
@@ -51,20 +54,23 @@ def ranked(assembly, rows):
     ),
     apply=st.lists(st.sampled_from(["not_seen", "available", "top_k"]), unique=True),
     gone=st.sets(st.integers(0, 5), max_size=5),
-    exclude_seen=st.booleans(),
+    exclude=st.sampled_from(["all", "liked", "none"]),
     top_k=st.integers(1, 4),
 )
-def test_rules_in_order(tmp_path_factory, margins, apply, gone, exclude_seen, top_k):
+def test_rules_in_order(tmp_path_factory, margins, apply, gone, exclude, top_k):
     root = tmp_path_factory.mktemp("night")
     assembly = night(
         root,
         rules={"apply": apply},
-        candidates={"exclude_seen": exclude_seen},
+        candidates={"exclude_seen": exclude},
+        domain={"liked_above": 3},
         top_k=top_k,
     )
     # the catalogue changes after the candidates were made
     left = [Item(10 * i, until=START + DAY if i in gone else None) for i in range(6)]
-    write_lake(root, left, [Event(u, 10 * i, START, 5.0) for u, i in SEEN])
+    write_lake(
+        root, left, [Event(u, 10 * i, START, 5.0 if (u, i) in LIKED else 1.0) for u, i in SEEN]
+    )
     rows = [(u, r, m) for (u, r), m in margins.items()]
     table, removed = ranked(assembly, rows)
 
@@ -79,7 +85,8 @@ def test_rules_in_order(tmp_path_factory, margins, apply, gone, exclude_seen, to
     for rule in apply:
         before = len(kept)
         if rule == "not_seen":
-            kept = [x for x in kept if not (exclude_seen and x[:2] in SEEN)]
+            hidden = {"all": SEEN, "liked": LIKED, "none": []}[exclude]
+            kept = [x for x in kept if x[:2] not in hidden]
         elif rule == "available":
             kept = [x for x in kept if x[1] not in gone]
         else:
