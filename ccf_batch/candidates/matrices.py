@@ -8,16 +8,17 @@ from __future__ import annotations
 import datetime as dt
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 
 from ..data.database import execute, fetch_arrow, fetch_row
-from ..data.ragged import offsets_of
+from ..data.ragged import offsets_of, spans
 
 # %% auto #0
-__all__ = ['WINDOWS', 'Matrices', 'read_matrices']
+__all__ = ['WINDOWS', 'Histories', 'Matrices', 'read_matrices']
 
 # %% ../../nbs/api/candidates/00_matrices.ipynb #3fabf942
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ def _window_starts(assembly: Assembly) -> list[dt.datetime]:
         starts.append(start)
     return starts
 
+# %% ../../nbs/api/candidates/00_matrices.ipynb #39f5cb86
+class Histories(NamedTuple):
+    "Histories of B users, H items in all."
+
+    item: np.ndarray  # int32 [H] catalogue rows, oldest first
+    offsets: np.ndarray  # int64 [B + 1]
+
 # %% ../../nbs/api/candidates/00_matrices.ipynb #0991d37d
 @dataclass(frozen=True)
 class Matrices:
@@ -57,6 +65,7 @@ class Matrices:
     popular: np.ndarray  # float32 [N, 4]: likes within each of `WINDOWS`, and of all time
     item_days: np.ndarray  # float32 [N] since the item's first event; NaN: none
     offered: np.ndarray  # bool [N]: it may be recommended
+    user_id: pa.Array  # [U] int64 or string
     user_hash: np.ndarray  # uint64 [U], of the id alone
 
     @property
@@ -85,6 +94,20 @@ class Matrices:
         newest.data = (fade ** self.age[self.age < length]).astype(np.float32)
         return newest
 
+    def histories(
+        self,
+        users: np.ndarray,  # int [B] rows of users
+        length: int,  # Likes of a user, at most, the newest
+    ) -> Histories:
+        "List the newest likes of some users; an item that was liked again stands at its last like."
+        sizes = np.diff(self.likes.indptr)[users]
+        place = spans(self.likes.indptr[users], sizes)
+        owner, age = np.repeat(np.arange(len(users)), sizes), self.age[place]
+        kept = np.flatnonzero(age < length)
+        oldest_first = kept[np.lexsort((-age[kept], owner[kept]))]
+        item = self.rows[self.likes.indices[place[oldest_first]]].astype(np.int32)
+        return Histories(item, offsets_of(np.bincount(owner[kept], minlength=len(users))))
+
 
 _PAIRS = ("user", "item_row", "n", "likes", "last_days", "first_days", "last_like")
 
@@ -94,13 +117,13 @@ def read_matrices(assembly: Assembly) -> Matrices:
     assembly.build_users()
     con, cutoff = assembly.con, assembly.cutoff
     starts = _window_starts(assembly)
-    user_hash = fetch_arrow(con, "candidates/user_hashes")["hash"].to_numpy()
+    users = fetch_arrow(con, "candidates/users")
     items = fetch_arrow(con, "candidates/items", cutoff=cutoff, starts=starts)
     rows = items["item_row"].to_numpy().astype(np.int64)
     pairs = fetch_arrow(con, "candidates/pairs", cutoff=cutoff).columns
     column = {name: values.to_numpy() for name, values in zip(_PAIRS, pairs, strict=True)}
     user, item = column["user"], np.searchsorted(rows, column["item_row"])
-    shape = (len(user_hash), len(rows))
+    shape = (len(users), len(rows))
     offsets = offsets_of(np.bincount(user, minlength=shape[0]))
     liked = column["likes"] > 0
     sizes = np.bincount(user[liked], minlength=shape[0])
@@ -118,5 +141,6 @@ def read_matrices(assembly: Assembly) -> Matrices:
         popular=np.stack([items[f"w{k}"].to_numpy() for k in range(4)], 1).astype(np.float32),
         item_days=items["first_days"].to_numpy(),
         offered=items["offered"].to_numpy(zero_copy_only=False).astype(bool),
-        user_hash=user_hash,
+        user_id=users["user_id"].combine_chunks(),
+        user_hash=users["hash"].to_numpy(),
     )

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 
 from .generators import Past
-from .matrices import read_matrices
+from .matrices import Histories, read_matrices
 from .pair_features import blocks_of, make_offers, values_at
 from ..data.assemble import Assembly
 from ..data.database import connect, execute, fetch_arrow, fetch_row
@@ -98,6 +99,8 @@ class Night(NamedTuple):
 
     date: dt.date
     users: np.ndarray  # int64 [B] rows of users
+    user_id: pa.Array  # [B] int64 or string
+    history: Histories  # Of the users, as of the night, `settings.history_length` long
     positives: np.ndarray  # int64 [B]: how many, offered or not
     columns: list[str]  # Names of the F features
     group: np.ndarray  # int64 [C] place of the user in `users`
@@ -137,4 +140,8 @@ def replay_night(
     features = np.concatenate([p.features for p in parts] or [np.zeros((0, width), np.float32)])
     label = values_at(positives, chosen[group], item).astype(np.int8)
     counted = np.diff(positives.indptr)[chosen]
-    return Night(date, chosen, counted, offers.columns, group, item, features, label)
+    user_id = past.matrices.user_id.take(pa.array(chosen))
+    history = past.matrices.histories(chosen, settings.history_length)
+    return Night(
+        date, chosen, user_id, history, counted, offers.columns, group, item, features, label
+    )

@@ -75,6 +75,9 @@ class Batch:
     source: pa.Array | None = (
         None  # [C] dictionary<string>: covisited, popular, or the source of a supplied one
     )
+    offset: np.ndarray | None = (
+        None  # float32 [C] score of the first stage, scaled; added to the margin
+    )
     label: np.ndarray | None = None  # int8 [C]: 1 like, 0 not
     event_ts: np.ndarray | None = None  # datetime64[us] [C], naive UTC
     not_cold: np.ndarray | None = (
@@ -154,6 +157,7 @@ class Batch:
             history_offsets=ends(self.history_offsets, other.history_offsets),
             candidate=np.concatenate([self.candidate, other.candidate]),
             candidate_offsets=ends(self.candidate_offsets, other.candidate_offsets),
+            offset=both(self.offset, other.offset),
             label=both(self.label, other.label),
             event_ts=both(self.event_ts, other.event_ts),
             not_cold=both(self.not_cold, other.not_cold),
@@ -168,6 +172,7 @@ class Batch:
         return dict(
             candidate=self.candidate[pairs],
             source=None if self.source is None else self.source.take(pa.array(pairs)),
+            offset=of(self.offset),
             label=of(self.label),
             event_ts=of(self.event_ts),
             not_cold=of(self.not_cold),

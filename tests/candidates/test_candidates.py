@@ -280,11 +280,12 @@ def night_of(settings, date=NIGHT, known=dt.datetime(2026, 4, 1), exclude="all",
 
 def assert_equal(one, other):
     for name, a, b in zip(one._fields, one, other, strict=True):
-        assert (
-            np.array_equal(a, b, equal_nan=name == "features")
-            if isinstance(a, np.ndarray)
-            else a == b
-        ), name
+        if isinstance(a, tuple):
+            assert_equal(a, b)
+        elif isinstance(a, np.ndarray):
+            assert np.array_equal(a, b, equal_nan=name == "features"), name
+        else:
+            assert a == b, name
 
 
 def test_labels_are_what_users_took_next(world, tmp_path):
@@ -361,6 +362,16 @@ def test_blocks_change_no_candidate(tmp_path, monkeypatch):
     # products of matrices of another size may differ in their last digits
     assert np.allclose(whole.features, parts.features, rtol=1e-4, atol=1e-6, equal_nan=True)
     assert_equal(whole._replace(features=parts.features), parts)
+
+
+def test_the_history_is_the_newest_likes_oldest_first(world):
+    past, known, users, _ = world
+    chosen = np.array([4, 0, 11])
+    found = past.matrices.histories(chosen, 3)
+    for place, user in enumerate(chosen):
+        first, end = found.offsets[place : place + 2]
+        items = [past.catalogue.item_id[int(row)].as_py() for row in found.item[first:end]]
+        assert items == liked_in_order(known, users[user])[:3][::-1]
 
 
 def test_a_sample_of_users_is_by_their_ids(tmp_path):
