@@ -105,6 +105,9 @@ def _evaluate_bundles(settings: EvaluateCommand) -> list[dict[str, Any]]:
     "Measure bundles, baselines and score files on labelled rows."
     import numpy as np
 
+    from ccf_batch.candidates.generators import past_of
+    from ccf_batch.candidates.pair_features import make_offers
+    from ccf_batch.data.assemble import Assembly
     from ccf_batch.evaluation.compare import BASES, SCHEMA, measure, sheets
     from ccf_batch.evaluation.external_scores import parse_files
     from ccf_batch.evaluation.holdout import (
@@ -159,9 +162,10 @@ def _evaluate_bundles(settings: EvaluateCommand) -> list[dict[str, Any]]:
         first = day_of(since, newest.settings)
         update = {"paths": settings.paths, "candidates": settings.candidates}
         night = newest.settings.model_copy(update=update)
-        recall = recall_sheet(
-            candidate_recall(holdout.training.con, night, first, days), first, days
-        )
+        assembly = Assembly(holdout.training.con, night, first)
+        chosen = night.candidates
+        offers = make_offers(past_of(assembly), chosen.counts, chosen.exclude_seen)
+        recall = recall_sheet(candidate_recall(assembly, offers, days), first, days)
     shown = f"{'Bundles' if many else f'Bundle {newest.id}'}"
     title = f"{shown} on rows from {since} UTC on, before {before}"
     tables, stem = [*sheets(results, bases), recall], _file_stem(settings, paths, files, before)

@@ -10,7 +10,7 @@ import datetime as dt
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -27,9 +27,11 @@ __all__ = ['FAILURE_NOTE', 'ScoreCommand', 'run', 'PreparedNight', 'command']
 
 # %% ../nbs/api/04_score.ipynb #d31233b7
 if TYPE_CHECKING:
+    from ccf_batch.data.batch import Catalogue
+    from ccf_batch.model.bundle import Bundle
     from ccf_batch.model.engines import Choice
     from ccf_batch.night.input_checks import Finding
-    from ccf_batch.night.scoring import Night
+    from ccf_batch.night.scoring import BatchScorer, Night
 
 # %% ../nbs/api/04_score.ipynb #6799406f
 class ScoreCommand(Settings):
@@ -140,6 +142,8 @@ def _score_date(settings: ScoreCommand) -> dict[str, Any] | None:
     bundle_path = settings.bundle or bundle.newest(settings, date)
     metadata = bundle.read(bundle_path)
     trained_until = metadata.trained_until
+    if metadata.model is None:
+        choice = engines.Choice("ranker", "the bundle keeps no language model")
     check_bundle(bundle_path, trained_until, metadata.settings, settings, date)
     age = input_checks.bundle_age(trained_until, settings, date)
     findings = input_checks.enforce([age], settings)
@@ -172,6 +176,23 @@ def _next_date(settings: Settings) -> dt.date:
 
     return Assembly(connect(memory_limit=settings.score.memory_limit), settings, None).date
 
+# %% ../nbs/api/04_score.ipynb #3462f6cf
+def _scorer_factory(
+    loaded: Bundle,
+    choice: Choice,
+    settings: ScoreCommand,
+) -> Callable[[Catalogue, int], BatchScorer]:  # Of a catalogue and a token budget
+    "Return the factory of scorers: of the language model where one is kept, else of the first stage."
+    from ccf_batch.candidates.first_stage import StageScorer
+    from ccf_batch.model import engines
+
+    if loaded.metadata.model is None:
+        return lambda catalogue, token_budget: StageScorer()
+    from ccf_batch.lm.causal_lm import use_threads
+
+    use_threads(settings.score.threads, loaded.model.lm.num_parameters())
+    return engines.scorer_factory(choice, loaded.model, loaded.id, settings)
+
 # %% ../nbs/api/04_score.ipynb #3d6e25c0
 class PreparedNight(NamedTuple):
     "A night that is ready to be scored."
@@ -190,11 +211,11 @@ def _prepare_night(
     work_folder: Path,  # An empty folder for DuckDB's database
     seconds: Counter,  # Added to, by stage
 ) -> PreparedNight:
-    "Prepare and check histories and candidates, and load the bundle."
+    "Load the bundle, and prepare and check histories and candidates."
+    from ccf_batch.candidates.first_stage import first_stage_of
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import connect
-    from ccf_batch.lm.causal_lm import use_threads
-    from ccf_batch.model import bundle, engines
+    from ccf_batch.model import bundle
     from ccf_batch.night import input_checks
     from ccf_batch.night.preflight import explain_nobody
     from ccf_batch.night.scoring import Night, add_seconds
@@ -204,18 +225,20 @@ def _prepare_night(
     assembly = Assembly(con, settings, date)
     title = f"Histories and candidates as of {date}"
     with step(title, stage="preparing") as event_counts, add_seconds(seconds, "preparing"):
-        prepared = assembly.prepare(settings.limit_users)
+        loaded = bundle.load_first_stage(bundle_path, settings.workspace)
+        first_stage = first_stage_of(loaded.parts.ranker, loaded.parts.scale)
+        prepared = assembly.prepare(first_stage, settings.limit_users)
         event_counts.update(prepared)
     if not prepared["users"] or not prepared["pairs"]:
         raise NothingToDo(explain_nobody(assembly, prepared))
     with add_seconds(seconds, "checks"):
         findings = input_checks.enforce(input_checks.check_input(assembly, prepared), settings)
     with step(f"Bundle {bundle_path.name}", stage="loading"), add_seconds(seconds, "loading"):
-        loaded = bundle.load(bundle_path, settings.workspace)
-        use_threads(limits.threads, loaded.model.lm.num_parameters())
-        scorer = engines.scorer_factory(choice, loaded.model, loaded.id, settings)
-        catalogue = assembly.catalogue()
-        night = Night(settings, con.cursor(), assembly, catalogue, scorer, loaded.id, run_id)
+        night = Night(
+            settings, con.cursor(), assembly, assembly.catalogue(),
+            _scorer_factory(bundle.load_model(loaded), choice, settings),
+            loaded.parts.calibration, loaded.id, run_id,
+        )  # fmt: skip
     say(f"  {choice.name} engine ({choice.reason})")
     say(f"  {night.scorer.dtype} ({night.scorer.dtype_reason})")
     return PreparedNight(night, prepared, findings)

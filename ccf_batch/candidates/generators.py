@@ -15,18 +15,19 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from .matrices import Matrices
+from .matrices import Matrices, read_matrices
 from ..data.batch import item_text
 from ..settings import Settings
 
 # %% auto #0
 __all__ = ['FADE', 'RECENT', 'SHRINKAGE', 'KEPT', 'PAIRS_AT_A_TIME', 'LIKES_OF_A_USER', 'FACTORS', 'REGULARIZATION', 'ALPHA',
-           'ITERATIONS', 'EASE_PENALTY', 'EASE_ITEMS', 'MIN_ITEMS', 'MAX_SHARE', 'GENERATORS', 'Past', 'Generator',
-           'Repeat', 'Popular', 'Trending', 'New', 'Ranked', 'ranked', 'Pairs', 'pairs_of', 'Covisited', 'Neighbours',
-           'AllNeighbours', 'Factors', 'Linear', 'CannotOffer', 'Text']
+           'ITERATIONS', 'EASE_PENALTY', 'EASE_ITEMS', 'MIN_ITEMS', 'MAX_SHARE', 'GENERATORS', 'Past', 'past_of',
+           'Generator', 'Supplied', 'Repeat', 'Popular', 'Trending', 'New', 'Ranked', 'ranked', 'Pairs', 'pairs_of',
+           'Covisited', 'Neighbours', 'AllNeighbours', 'Factors', 'Linear', 'CannotOffer', 'Text']
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #fca1c70d
 if TYPE_CHECKING:
+    from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.batch import Catalogue
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #93c11459
@@ -44,6 +45,13 @@ class Past:
         return pairs_of(self.matrices)
 
 
+def past_of(
+    assembly: Assembly,  # As of the night
+) -> Past:
+    "Read what generators are made from."
+    return Past(read_matrices(assembly), assembly.catalogue(), assembly.settings)
+
+
 class Generator(Protocol):
     "Simple way to recommend."
 
@@ -53,6 +61,16 @@ class Generator(Protocol):
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #d8ba03bd
 FADE, RECENT = 0.9, 30  # a like weighs 0.9 of the next newer one, and the newest 30 count
+
+
+class Supplied:
+    "Items that are supplied for the user and the date."
+
+    def __init__(self, past: Past):
+        self.supplied = past.matrices.supplied
+
+    def strengths(self, users: np.ndarray) -> sp.csr_array:
+        return self.supplied[users]
 
 
 class Repeat:
@@ -303,6 +321,7 @@ class Text:
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #c9d48a97
 GENERATORS: dict[str, Callable[[Past], Generator]] = {
+    "supplied": Supplied,
     "repeat": Repeat,
     "covisited": Covisited,
     "neighbours": Neighbours,

@@ -29,10 +29,10 @@ WINDOWS = (7, 30, 90)  # days of median traffic
 
 
 def _window_starts(assembly: Assembly) -> list[dt.datetime]:
-    "Find the moment at which each window opens; raises `ValueError` where there is no event."
+    "Find the moment at which each window opens; the cut-off where there is no event."
     (median,) = fetch_row(assembly.con, "candidates/median_events_of_a_day")
     if median is None:
-        raise ValueError("there is no event before the cut-off")
+        return [assembly.cutoff] * len(WINDOWS)
     starts = []
     for days in WINDOWS:
         events = math.ceil(days * median)
@@ -65,6 +65,8 @@ class Matrices:
     popular: np.ndarray  # float32 [N, 4]: likes within each of `WINDOWS`, and of all time
     item_days: np.ndarray  # float32 [N] since the item's first event; NaN: none
     offered: np.ndarray  # bool [N]: it may be recommended
+    supplied: sp.csr_array  # float32 [U, N]: strength of a supplied candidate
+    supplied_source: pa.Array  # string, in the order of `supplied.data`
     user_id: pa.Array  # [U] int64 or string
     user_hash: np.ndarray  # uint64 [U], of the id alone
 
@@ -113,8 +115,8 @@ _PAIRS = ("user", "item_row", "n", "likes", "last_days", "first_days", "last_lik
 
 
 def read_matrices(assembly: Assembly) -> Matrices:
-    "Read the matrices of an assembly, as of its cut-off. Raises `ValueError` where no event is known."
-    assembly.build_users()
+    "Read the matrices of an assembly, as of its cut-off."
+    assembly.build_users(assembly.limit_users)
     con, cutoff = assembly.con, assembly.cutoff
     starts = _window_starts(assembly)
     users = fetch_arrow(con, "candidates/users")
@@ -131,6 +133,9 @@ def read_matrices(assembly: Assembly) -> Matrices:
     age = np.empty(len(newest_first), np.int32)
     age[newest_first] = np.arange(len(age)) - np.repeat(offsets_of(sizes)[:-1], sizes)
     ones = np.ones(len(age), np.float32)
+    supplied = fetch_arrow(con, "candidates/supplied")
+    place = np.searchsorted(rows, supplied["item_row"].to_numpy())
+    ends = offsets_of(np.bincount(supplied["user_row"].to_numpy(), minlength=shape[0]))
     return Matrices(
         rows=rows,
         likes=sp.csr_array((ones, item[liked], offsets_of(sizes)), shape),
@@ -141,6 +146,8 @@ def read_matrices(assembly: Assembly) -> Matrices:
         popular=np.stack([items[f"w{k}"].to_numpy() for k in range(4)], 1).astype(np.float32),
         item_days=items["first_days"].to_numpy(),
         offered=items["offered"].to_numpy(zero_copy_only=False).astype(bool),
+        supplied=sp.csr_array((supplied["strength"].to_numpy(), place, ends), shape),
+        supplied_source=supplied["source"].combine_chunks(),
         user_id=users["user_id"].combine_chunks(),
         user_hash=users["hash"].to_numpy(),
     )

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from .generators import Past
-from .matrices import Histories, read_matrices
+from .generators import past_of
+from .matrices import Histories
 from .pair_features import blocks_of, make_offers, values_at
 from ..data.assemble import Assembly
 from ..data.database import connect, execute, fetch_arrow, fetch_row
@@ -122,7 +122,7 @@ def replay_night(
     con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
     with con:
         assembly = Assembly(con, settings, date)
-        past = Past(read_matrices(assembly), assembly.catalogue(), settings)
+        past = past_of(assembly)
         positives = positives_of(assembly, known, horizon, exclude)
     chosen = np.flatnonzero(np.diff(positives.indptr))
     if users is not None:

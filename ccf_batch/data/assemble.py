@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import glob
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,11 @@ from ..base.errors import InputError
 from .batch import Batch, Catalogue
 from .database import execute, fetch_arrow, fetch_row
 from .lake import table_glob
-from ..settings import Settings
+from ..settings import GENERATOR_NAMES, Settings
 
 # %% auto #0
-__all__ = ['EXPLICIT_SHARE', 'DRAWS', 'NEIGHBOURS', 'GENERATORS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Negatives',
-           'decide_negatives', 'OmittedRows', 'Labelled', 'Assembly']
+__all__ = ['EXPLICIT_SHARE', 'DRAWS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Negatives', 'decide_negatives', 'OmittedRows',
+           'Labelled', 'FirstStage', 'Assembly']
 
 # %% ../../nbs/api/data/10_assemble.ipynb #4874392b
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class AsOf:
                 )
         self.date = date or self._day_after_last_event()
         self.cutoff = settings.cutoff(self.date)  # naive UTC
-        self._users_built: tuple[int | None] | None = None  # `limit_users` of what is built
+        self.limit_users: int | None = None  # Of the users that are built
+        self._users_built = False
         for name in ("schema", "interactions", "known"):
             execute(con, f"data/assemble/{name}")
         execute(
@@ -116,16 +117,16 @@ class AsOf:
 
     def build_users(self, limit_users: int | None = None) -> None:
         "Build the tables of users and events, unless they exist for the same `limit_users`."
-        if self._users_built == (limit_users,):
+        if self._users_built and limit_users == self.limit_users:
             return
         settings, con = self.settings, self.con
         supplied_files = table_glob(settings, f"candidates/date={self.date}")
         if glob.glob(supplied_files):
-            execute(con, "data/assemble/brought", candidates=supplied_files)
+            execute(con, "data/assemble/supplied", candidates=supplied_files)
         else:
             execute(
                 con,
-                "data/assemble/brought_none",
+                "data/assemble/no_supplied",
                 interactions=self.known_parameters["interactions"],
             )
         days = settings.users.active_days
@@ -138,7 +139,8 @@ class AsOf:
             **self.known_parameters,
         )
         execute(con, "data/assemble/events", **self.known_parameters)
-        self._users_built = (limit_users,)
+        execute(con, "data/assemble/offers", exclude=settings.candidates.exclude_seen)
+        self._users_built, self.limit_users = True, limit_users
 
 # %% ../../nbs/api/data/10_assemble.ipynb #6995aa41
 EXPLICIT_SHARE = 0.05  # of events that are dislikes: from there on, `auto` samples no negatives
@@ -318,7 +320,7 @@ class Labelled(AsOf):
             since=since,
             cutoff=self.cutoff,
         )
-        execute(self.con, "data/assemble/labelled_brought", newest=newest, **rows)
+        execute(self.con, "data/assemble/labelled_supplied", newest=newest, **rows)
         (total,) = fetch_row(self.con, "data/assemble/examples_total", **rows)
         (used,) = fetch_row(self.con, "data/assemble/labelled_count")
         self.omitted, self.decided = OmittedRows(older=total - used), None
@@ -384,38 +386,39 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 # %% ../../nbs/api/data/10_assemble.ipynb #3f45704b
-NEIGHBOURS = 50  # co-visited items kept an item
-GENERATORS = ("brought", "covisited", "popular")  # in the order in which they fill a list
+class FirstStage(Protocol):
+    "What chooses the candidates of users."
+
+    def groups(
+        self,
+        users: np.ndarray,  # int64 [B] rows of users
+    ) -> Iterator[
+        pa.Table
+    ]:  # user_row int32, history and candidate list<int32>, offset list<float>, source list<string>
+        "Make the groups of users, some at a time; a user without a candidate has none."
+        ...
+
+
 LEFT_OUT = ("no_like", "inactive", "limit", "no_candidate")  # reasons why users are not scored
-NOT_OFFERED = ("brought_unknown_item", "brought_unavailable", "brought_seen")  # of candidates
-COUNTS = ("users", "pairs", "cold_users", *GENERATORS, *LEFT_OUT, *NOT_OFFERED)
+NOT_OFFERED = ("supplied_unknown_item", "supplied_unavailable", "supplied_seen")  # of candidates
+COUNTS = ("users", "pairs", "cold_users", *GENERATOR_NAMES, *LEFT_OUT, *NOT_OFFERED)
 
-
+# %% ../../nbs/api/data/10_assemble.ipynb #f18aa953
 def _candidate_batch(table: pa.Table) -> Batch:
     "Convert rows of `data/assemble/shard_batches` to a batch."
     history, history_offsets = _flatten_lists(table["history"])
     candidate, candidate_offsets = _flatten_lists(table["candidate"])
-    supplied, supplied_offsets = _flatten_lists(table["brought_source"])
-    supplied = supplied.dictionary_encode()
-    source_names = supplied.dictionary.to_pylist()
-    # a group's sources in order: one code for each supplied candidate, then two runs
-    counts_G3 = np.stack(
-        [np.diff(supplied_offsets), table["covisited"].to_numpy(), table["popular"].to_numpy()],
-        axis=1,
-    )
-    source_codes = np.tile([-1, len(source_names), len(source_names) + 1], len(table))
-    codes = np.repeat(source_codes, counts_G3.ravel()).astype(np.int32)
-    codes[codes < 0] = _to_numpy(supplied.indices, "int32")
     return Batch(
         user_id=table["user_id"].combine_chunks(),
         history=_to_numpy(history, "int32"),
         history_offsets=history_offsets,
         candidate=_to_numpy(candidate, "int32"),
         candidate_offsets=candidate_offsets,
-        source=pa.DictionaryArray.from_arrays(codes, [*source_names, "covisited", "popular"]),
+        source=_flatten_lists(table["source"]).values.dictionary_encode(),
+        offset=_to_numpy(_flatten_lists(table["offset"]).values, "float32"),
     )
 
-
+# %% ../../nbs/api/data/10_assemble.ipynb #d1a8cec9
 class Assembly(Labelled):
     "Data of one night as of its cut-off: the catalogue, candidates to score, examples to learn from."
 
@@ -423,52 +426,41 @@ class Assembly(Labelled):
 
     def prepare(
         self,
+        make_first_stage: Callable[[Assembly], FirstStage],  # Called when the users are known
         limit_users: int | None = None,  # Score only this many users, chosen by a hash; None: all
     ) -> dict[str, int]:  # By name, as in `COUNTS`
         "Build the groups of all users to be scored, shard by shard."
-        candidates, con = self.settings.candidates, self.con
         self.build_users(limit_users)
-        execute(
-            con, "data/assemble/popular", since=self._days_before_cutoff(candidates.popular_days)
-        )
-        execute(
-            con,
-            "data/assemble/neighbours",
-            since=self._days_before_cutoff(candidates.covisited_days),
-            likes=candidates.covisited_likes,
-            neighbours=NEIGHBOURS,
-        )
-        execute(con, "data/assemble/offers", exclude_seen=candidates.exclude_seen == "all")
-        execute(con, "data/assemble/groups")
-        sizes = execute(con, "data/assemble/shards").fetchall()
-        self.shards = len(sizes)
-        with progress("candidates", sum(users for _, users in sizes), "users") as bar:
-            for shard, users in sizes:
-                self._build_shard(shard)
-                bar.update(users)
-        counts = dict(execute(con, "data/assemble/counts").fetchall())
+        execute(self.con, "data/assemble/groups")
+        sizes = execute(self.con, "data/assemble/shards").fetchall()
+        self.shards, users = len(sizes), sum(users for _, users in sizes)
+        first_stage = make_first_stage(self) if users else None
+        first = 0
+        with progress("candidates", users, "users") as bar:
+            for shard, size in sizes:
+                if first_stage is not None:
+                    self._add_groups(shard, first_stage.groups(np.arange(first, first + size)))
+                first += size
+                bar.update(size)
+        return self._counts()
+
+    def _add_groups(self, shard: int, parts: Iterable[pa.Table]) -> None:
+        "Keep the groups of some users of a shard."
+        for part in parts:
+            self.con.register("found", part)
+            try:
+                execute(self.con, "data/assemble/add_groups", shard=shard)
+            finally:
+                self.con.unregister("found")
+
+    def _counts(self) -> dict[str, int]:
+        "Count what is kept and what is left out; sources that are no generators are supplied."
+        counts = dict(execute(self.con, "data/assemble/counts").fetchall())
+        sources = dict(execute(self.con, "data/assemble/candidates_by_source").fetchall())
+        for source, n in sources.items():
+            name = source if source in GENERATOR_NAMES else "supplied"
+            counts[name] = counts.get(name, 0) + n
         return {name: counts.get(name, 0) for name in COUNTS}
-
-    def _days_before_cutoff(self, days: int) -> dt.datetime:
-        return self.cutoff - dt.timedelta(days=days)
-
-    def _build_shard(self, shard: int) -> None:
-        "Build the groups of one shard."
-        candidates, con = self.settings.candidates, self.con
-        history_length, per_user = self.settings.history_length, candidates.per_user
-        likes, exclude_seen = candidates.covisited_likes, candidates.exclude_seen == "all"
-        length = max(history_length, likes)
-        execute(con, "data/assemble/shard_recent", shard=shard, length=length)
-        execute(con, "data/assemble/shard_taken", shard=shard, exclude_seen=exclude_seen)
-        execute(con, "data/assemble/shard_covisited", likes=likes, per_user=per_user)
-        execute(con, "data/assemble/shard_popular", shard=shard, per_user=per_user)
-        execute(
-            con,
-            "data/assemble/shard_groups",
-            shard=shard,
-            history_length=history_length,
-            per_user=per_user,
-        )
 
     def batches(
         self,

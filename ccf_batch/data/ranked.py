@@ -8,12 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..base import records
 
 # %% auto #0
-__all__ = ['SCHEMA_VERSION', 'row_schema', 'date_folder', 'date_of', 'date_before', 'read_manifest', 'damage']
+__all__ = ['SCHEMA_VERSION', 'row_schema', 'Calibration', 'date_folder', 'date_of', 'date_before', 'read_manifest', 'damage']
 
 # %% ../../nbs/api/data/12_ranked.ipynb #effe510e
 if TYPE_CHECKING:
@@ -35,14 +35,21 @@ def row_schema(
             pa.field("user_id", user_id, nullable=False),
             pa.field("item_id", item_id, nullable=False),
             pa.field("rank", pa.int32(), nullable=False),  # from 1, dense within the user
-            pa.field("score", pa.float32()),  # p(yes), in [0, 1]
-            pa.field("margin", pa.float32()),  # z_yes − z_no of the model
+            pa.field("score", pa.float32()),  # probability, in [0, 1]; null: not calibrated
+            pa.field("margin", pa.float32()),  # what the rows are ordered by, before rules
             pa.field("source", pa.string()),  # the candidate generator
             pa.field("reason", pa.string(), nullable=False),  # why the row is here
             pa.field("bundle", pa.string(), nullable=False),
             pa.field("run_id", pa.string(), nullable=False),
         ]
     )
+
+# %% ../../nbs/api/data/12_ranked.ipynb #d19a4059
+class Calibration(NamedTuple):
+    "Map from a margin to a probability: 1 / (1 + exp(−(scale · margin + bias)))."
+
+    scale: float
+    bias: float
 
 # %% ../../nbs/api/data/12_ranked.ipynb #5b937b22
 def date_folder(root: Path, date: dt.date) -> Path:

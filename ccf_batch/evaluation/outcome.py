@@ -21,15 +21,18 @@ from ..metrics import RESAMPLES, hit_rate_at, mean_draws, ndcg_at, percentiles, 
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['POPULAR', 'LIST_METRICS', 'LIST_SCHEMA', 'ListRows', 'measure_lists', 'PublishedNight', 'read_published', 'Outcome',
-           'depths_of', 'measure', 'recall_sheet', 'sheets']
+__all__ = ['POPULAR', 'POPULAR_DAYS', 'LIST_METRICS', 'LIST_SCHEMA', 'ListRows', 'measure_lists', 'PublishedNight',
+           'read_published', 'Outcome', 'depths_of', 'measure', 'recall_sheet', 'sheets']
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bdea8182
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from ccf_batch.candidates.pair_features import Offers
+    from ccf_batch.evaluation.recall import Recall
+
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #d42e6b45
-POPULAR = "popular"  # the baseline
+POPULAR, POPULAR_DAYS = "popular", 30  # the baseline, and the days whose likes it counts
 LIST_METRICS = {"recall": recall_at, "ndcg": ndcg_at, "hit_rate": hit_rate_at}
 
 
@@ -109,7 +112,7 @@ class Outcome:
     "Measurements of a published list."
 
     rows: list[dict[str, Any]]  # From `measure_lists`, with coverage and popularity lift
-    recall: list[dict[str, Any]]  # From `recall.candidate_recall`
+    recall: list[Recall]  # Of the candidates
     notes: list[str]  # Sentences to print below the tables
     top_k: int  # Rows of a full list
 
@@ -130,14 +133,16 @@ def measure(
     resamples: int = RESAMPLES,
 ) -> Outcome:
     "Compare a published list with the likes of the days after. Raises `InputError`, `NothingToDo`."
-    from ccf_batch.data.assemble import AsOf
+    from ccf_batch.candidates.generators import GENERATORS, past_of
+    from ccf_batch.candidates.pair_features import make_offers
+    from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import execute, fetch_row
     from ccf_batch.data.lake import table_glob
     from ccf_batch.evaluation.recall import candidate_recall
 
     ranked, night = read_published(settings, date)
     end = date + dt.timedelta(days=days)
-    AsOf(con, night, date)  # its macros
+    assembly = Assembly(con, night, date)
     execute(con, "evaluation/published", ranked=ranked)
     events = table_glob(night, "interactions/date=*")
     _check_id_types(con, date, events)
@@ -157,9 +162,14 @@ def measure(
             f"{users:,} users liked something in the {days} days from {date} on, but none of them has a "
             "list for that date"
         )
-    recall = candidate_recall(con, night, date, days)
-    seen = night.candidates.exclude_seen == "all"
-    execute(con, "evaluation/popular_unseen", top_k=night.top_k, exclude_seen=seen)
+    assembly.build_users()
+    exclude, counts = night.candidates.exclude_seen, night.candidates.counts
+    offers = make_offers(past_of(assembly), dict.fromkeys(GENERATORS, night.top_k), exclude)
+    of_night = {name: n for name, n in counts.items() if n and name in offers.generators}
+    recall = candidate_recall(assembly, offers.only(of_night), days)
+    since = assembly.cutoff - dt.timedelta(days=POPULAR_DAYS)
+    execute(con, "evaluation/popular", since=since)
+    execute(con, "evaluation/popular_unseen", top_k=night.top_k, exclude=exclude)
     execute(con, "evaluation/interested")
     notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
     if unlisted:
@@ -168,7 +178,7 @@ def measure(
         )
     if last < window["until"] - dt.timedelta(days=1):
         notes.append(f"The lake's last event is of {last} UTC: not all {days} days are there yet.")
-    rows = _measure_all(con, night, date, resamples)
+    rows = _measure_all(con, night, offers, resamples)
     notes.append(_compare_with_best(rows, min(10, night.top_k)))
     for row in rows:
         row["users_covered"] = listed / users
@@ -189,10 +199,9 @@ def _check_id_types(con: DuckDBPyConnection, date: dt.date, interactions: str) -
 
 
 def _measure_all(
-    con: DuckDBPyConnection, night: Settings, date: dt.date, resamples: int
+    con: DuckDBPyConnection, night: Settings, offers: Offers, resamples: int
 ) -> list[dict[str, Any]]:
     "Measure the published list and the simple ones, with coverage and popularity lift of each."
-    from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import execute, fetch_arrow
     from ccf_batch.evaluation.simple_lists import simple_lists
 
@@ -207,10 +216,7 @@ def _measure_all(
     interest = fetch_arrow(con, "evaluation/interest")["users"].to_numpy()
     later = _columns(con, "evaluation/later_rows")
     liked = later["owner"] * len(interest) + later["item"]
-    assembly = Assembly(con, night, date)
-    assembly.build_users()
-    exclude = night.candidates.exclude_seen
-    for name, rows in simple_lists(assembly, users, night.top_k, exclude).items():
+    for name, rows in simple_lists(offers, users, night.top_k).items():
         if name == POPULAR:  # it is there already, by days
             continue
         hit = np.isin(rows.owner * len(interest) + rows.item, liked)
@@ -257,16 +263,22 @@ def _columns(con: DuckDBPyConnection, statement: str) -> dict[str, np.ndarray]:
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bc5d0b08
 def recall_sheet(
-    rows: list[dict[str, Any]],  # From `recall.candidate_recall`
+    rows: list[Recall],
     date: dt.date,  # Of the candidates
     days: int,
 ) -> Sheet:
-    "Make the table of likes that were candidates, by source, and why the others were missed."
+    "Make the table of likes that were candidates, by generator, and why the others were missed."
     shown = [
-        (r["source"], f"{r['recall']:.1%}" if r["likes"] else "–", f"{r['likes']:,}") for r in rows
+        (
+            r.source,
+            f"{r.share:.1%}" if r.likes else "–",
+            f"{r.likes:,}",
+            "" if r.alone is None else f"{r.alone:,}",
+        )
+        for r in rows
     ]
     title = f"Candidates of {date}: share of the likes of the next {days} days"
-    return Sheet(title, ["source", ">share of likes", ">likes"], shown)
+    return Sheet(title, ["source", ">share of likes", ">likes", ">by it alone"], shown)
 
 
 def sheets(outcome: Outcome) -> list[Sheet]:

@@ -6,42 +6,76 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..data.assemble import GENERATORS, Assembly
-from ..data.database import execute
-from ..settings import Settings
+import numpy as np
+
+from ..candidates.pair_features import UNRANKED, blocks_of
+from ..data.database import fetch_arrow
 
 # %% auto #0
-__all__ = ['candidate_recall']
+__all__ = ['Recall', 'candidate_recall']
 
 # %% ../../nbs/api/evaluation/03_recall.ipynb #149b6f11
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from ccf_batch.candidates.pair_features import Offers
+    from ccf_batch.data.assemble import Assembly
 
 # %% ../../nbs/api/evaluation/03_recall.ipynb #d0951176
+class Recall(NamedTuple):
+    "Likes of the days after a night, by the generator that offered them, or the reason why none did."
+
+    source: str  # A generator, `any`, or `missed: ` and the reason
+    likes: int
+    share: float  # Of all likes; NaN: there are none
+    alone: int | None  # Likes that no other generator offered
+
+
 def candidate_recall(
-    con: DuckDBPyConnection,
-    settings: Settings,
-    date: dt.date,  # Of the candidates
+    assembly: Assembly,  # As of the night, its users built
+    offers: Offers,  # Of the night
     days: int = 7,  # Days from that date on whose likes count
-) -> list[dict[str, Any]]:  # Rows of source, recall (share of all likes) and likes
-    "Measure the share of likes (a user and an item) that were among the candidates, by source."
-    night = Assembly(con, settings, date)
-    night.prepare()
-    likes = dict(
-        execute(
-            con,
-            "evaluation/recall",
-            until=settings.cutoff(date + dt.timedelta(days=days)),
-            exclude_seen=settings.candidates.exclude_seen == "all",
-            **night.known_parameters,
-        ).fetchall()
-    )
-    total = sum(likes.values())
-    offered = sum(likes.get(g, 0) for g in GENERATORS)
-    likes = dict.fromkeys(GENERATORS, 0) | {"any": offered} | likes
-    return [
-        {"source": source, "recall": n / total if total else float("nan"), "likes": n}
-        for source, n in likes.items()
-    ]
+) -> list[Recall]:
+    "Measure the share of likes (a user and an item) that were among the candidates."
+    until = assembly.settings.cutoff(assembly.date + dt.timedelta(days=days))
+    likes = fetch_arrow(
+        assembly.con, "evaluation/likes_after", until=until, exclude=offers.exclude, **assembly.known_parameters,
+    )  # fmt: skip
+    total = len(likes)
+    reasons = likes["missed"].value_counts().to_pylist()
+    missed = {r["values"]: r["counts"] for r in reasons if r["values"] is not None}
+    possible = likes.filter(likes["missed"].is_null())
+    user, item = (possible[name].to_numpy() for name in ("user_row", "item_row"))
+    by_KL = _offered(offers, user, item)
+    any_L, several_L = by_KL.any(0), by_KL.sum(0)
+    missed["not a candidate"] = int((~any_L).sum())
+    rows: list[tuple[str, int, int | None]] = [("any", int(any_L.sum()), None)]
+    for name, offered_L in zip(offers.generators, by_KL, strict=True):
+        rows.append((name, int(offered_L.sum()), int((offered_L & (several_L == 1)).sum())))
+    rows += [(f"missed: {reason}", n, None) for reason, n in missed.items() if n]
+    return [Recall(s, n, n / total if total else float("nan"), alone) for s, n, alone in rows]
+
+
+def _offered(
+    offers: Offers,  # Of K generators
+    user: np.ndarray,  # int [L] rows, ascending
+    item: np.ndarray,  # int [L] catalogue rows
+) -> np.ndarray:  # bool [K, L]
+    "Look up which generators offered each of L pairs."
+    items, K = offers.past.matrices.shape[1], len(offers.generators)
+    width = int(offers.past.matrices.rows.max(initial=0)) + 1
+    by_KL = np.zeros((K, len(user)), bool)
+    for block in blocks_of(np.unique(user), items):
+        found = offers.of(block)
+        pairs = block[found.group] * width + found.item  # ascending
+        wanted = np.flatnonzero(np.isin(user, block) & (item < width))
+        place = np.searchsorted(pairs, user[wanted] * width + item[wanted])
+        place = np.minimum(place, max(0, len(pairs) - 1))
+        hit = (
+            wanted[pairs[place] == user[wanted] * width + item[wanted]]
+            if len(pairs)
+            else wanted[:0]
+        )
+        row = place[np.isin(wanted, hit)]
+        by_KL[:, hit] = found.features[row, : 2 * K : 2].T < UNRANKED
+    return by_KL

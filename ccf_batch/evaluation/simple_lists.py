@@ -11,12 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..candidates.generators import GENERATORS, Past
-from ..candidates.matrices import read_matrices
-from ..candidates.pair_features import UNRANKED, blocks_of, make_offers
-from ..data.assemble import Assembly
+from ..candidates.pair_features import UNRANKED, Offers, blocks_of
 from ..data.batch import rows_of
-from ..data.database import fetch_arrow, fetch_row
 
 # %% auto #0
 __all__ = ['SimpleList', 'simple_lists']
@@ -31,22 +27,17 @@ class SimpleList(NamedTuple):
 
 
 def simple_lists(
-    assembly: Assembly,  # As of the night, its users built
+    offers: Offers,  # Of the night; their numbers of items do not matter
     user_id: pa.Array,  # Of the users, each once
     top_k: int,  # Rows of a list, at most
-    exclude: str,  # What a user is not offered again, as for `Offers`
 ) -> Mapping[str, SimpleList]:
     "Make the list of each generator that offers anything; a user who is not known as of the night has none."
-    (first,) = fetch_row(assembly.con, "candidates/first_event")
-    if first is None:  # lists of supplied candidates alone
-        return {}
-    past = Past(read_matrices(assembly), assembly.catalogue(), assembly.settings)
-    offers = make_offers(past, dict.fromkeys(GENERATORS, top_k), exclude)
-    ids = fetch_arrow(assembly.con, "evaluation/user_ids")["user_id"].combine_chunks()
-    row = rows_of(user_id, ids)
+    offers = offers.only(dict.fromkeys(offers.generators, top_k))
+    matrices = offers.past.matrices
+    row = rows_of(user_id, matrices.user_id)
     known = np.flatnonzero(row >= 0)
     parts: dict[str, list[SimpleList]] = {name: [] for name in offers.generators}
-    for places in blocks_of(known, past.matrices.shape[1]):
+    for places in blocks_of(known, matrices.shape[1]):
         found = offers.of(row[places])
         for k, name in enumerate(offers.generators):
             rank = found.features[:, 2 * k]

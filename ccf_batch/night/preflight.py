@@ -131,19 +131,13 @@ def explain_nobody(
 
 def _no_candidates(assembly: Assembly, found: Mapping[str, Any]) -> str:
     "Explain why users have no candidates, from a row of `night/checks/nobody`."
-    windows, last_like = assembly.settings.candidates, found["last_like"]
-    if found["popular"]:
-        return (
-            "they have interacted with all that were liked in the days of candidates.popular_days: widen it, "
-            "or set candidates.exclude_seen to none where people buy again"
-        )
-    if last_like is None:
+    if found["last_like"] is None:
         return (
             "no item that anyone liked is available on that date; check available_to of the items"
         )
-    days = (assembly.cutoff - last_like) // dt.timedelta(days=1) + 1
-    return (
-        f"no available item was liked in the {windows.popular_days} days before it (candidates.popular_days; "
-        f"candidates.covisited_days is {windows.covisited_days}), and the last such like is of {last_like} UTC: "
-        f"set candidates.popular_days to {days} or more"
-    )
+    if assembly.settings.candidates.exclude_seen != "none":
+        return (
+            "they have interacted with all that could be offered; set candidates.exclude_seen to none where "
+            "people buy again"
+        )
+    return "no generator offers them anything; check the numbers in [candidates]"

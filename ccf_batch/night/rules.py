@@ -12,6 +12,7 @@ import pyarrow as pa
 from ..data.assemble import AsOf
 from ..data.database import execute, fetch_arrow, fetch_row
 from ..data.lake import table_glob
+from ..data.ranked import Calibration
 from ..settings import Settings
 
 # %% auto #0
@@ -34,6 +35,7 @@ def rank(
     margins: pa.Table,  # user_id, item_row int32, margin float32 (NaN: no score), source string
     assembly: AsOf,  # As of the cut-off, its users and events built
     settings: Settings,
+    calibration: Calibration | None,  # Of the margins; None: rows have no score
 ) -> Ranked:
     "Apply the rules of `rules.apply` in order and rank the rows that are left."
     parameters: dict[str, dict[str, Any]] = {
@@ -49,4 +51,5 @@ def rank(
     removed = {"no_margin": fetch_row(con, "rules/no_margin")[0]}
     for rule in settings.rules.apply:
         (removed[rule],) = fetch_row(con, f"rules/{rule}", **parameters[rule])
-    return Ranked(fetch_arrow(con, "rules/ranked"), removed)
+    scale, bias = calibration or (None, None)
+    return Ranked(fetch_arrow(con, "rules/ranked", scale=scale, bias=bias), removed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -22,14 +23,14 @@ import pyarrow as pa
 from ..base import eventlog
 from ..base.console import say
 from ..base.errors import InputError
-from ..data.ranked import row_schema
+from ..data.ranked import Calibration, row_schema
 from . import cost, publish, rules
 from .run import Run
 
 # %% auto #0
 __all__ = ['T', 'PROBE_USERS', 'BATCH_USERS', 'PROBE_SHARE', 'PROBE_LEAST_S', 'PROBE_S', 'Counted', 'BatchScorer', 'margin_table',
-           'add_seconds', 'time_items', 'sum_counts', 'Sample', 'Night', 'score_shard', 'score_shards', 'log_shards',
-           'machine', 'Estimate', 'estimate_seconds']
+           'add_seconds', 'time_items', 'sum_counts', 'out_of_device_memory', 'Sample', 'Night', 'score_shard',
+           'score_shards', 'log_shards', 'machine', 'Estimate', 'estimate_seconds']
 
 # %% ../../nbs/api/night/06_scoring.ipynb #78499c09
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ def sum_counts(parts: Iterable[Mapping[str, float]]) -> Counter:
         summed.update(part)
     return summed
 
+# %% ../../nbs/api/night/06_scoring.ipynb #8382abf7
+class _Never(Exception):
+    "Error that nothing raises."
+
+
+def out_of_device_memory() -> type[Exception]:
+    "Return the error that means that an accelerator's memory is full, if any code of this process could raise it."
+    torch = sys.modules.get("torch")
+    return torch.OutOfMemoryError if torch is not None else _Never
+
 # %% ../../nbs/api/night/06_scoring.ipynb #52a2b150
 PROBE_USERS = 256
 
@@ -138,6 +149,7 @@ class Night:
     assembly: Assembly  # Prepared
     catalogue: Catalogue
     make_scorer: Callable[[Catalogue, int], BatchScorer]  # Of a catalogue and a token budget
+    calibration: Calibration | None  # Of the margins
     bundle: str  # Id of the bundle
     run_id: str
 
@@ -187,7 +199,9 @@ class Night:
             scored = self.scorer.score(batch)
         with add_seconds(seconds, "rules"):
             pairs = margin_table(batch, scored.margin)
-            rows, removed = rules.rank(self.con, pairs, self.assembly, self.settings)
+            rows, removed = rules.rank(
+                self.con, pairs, self.assembly, self.settings, self.calibration
+            )
         for name, text in (("bundle", self.bundle), ("run_id", self.run_id)):
             rows = rows.append_column(name, pa.repeat(pa.scalar(text), rows.num_rows))
         counts.update(users=len(batch), pairs=len(batch.candidate), rows=rows.num_rows)
@@ -219,8 +233,6 @@ def score_shard(
 
 def score_shards(night: Night, run: Run, bar: tqdm) -> None:
     "Write every shard that is not done; a shard that runs out of memory begins again."
-    import torch
-
     columns = night.columns()
     for number in range(night.assembly.shards):
         if number in run.done:
@@ -229,7 +241,7 @@ def score_shards(night: Night, run: Run, bar: tqdm) -> None:
             pairs_before = bar.n
             try:
                 score_shard(night, run, number, columns, bar)
-            except torch.OutOfMemoryError:
+            except out_of_device_memory():
                 bar.update(pairs_before - bar.n)
                 night.halve_budget()
 
@@ -254,19 +266,21 @@ def log_shards(
 # %% ../../nbs/api/night/06_scoring.ipynb #f7b3af18
 def machine(scorer: BatchScorer) -> dict[str, Any]:
     "Describe the processor, threads, device, engine and number format."
-    import torch
-
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = cpuinfo.read_text().splitlines()
         models = (x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
         processor = next(models, processor)
-    gpu = torch.cuda.is_available()
+    torch = sys.modules.get("torch")
+    device, threads = "cpu", 1
+    if torch is not None:
+        threads = torch.get_num_threads()
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
         "processor": processor,
-        "device": torch.cuda.get_device_name() if gpu else "cpu",
-        "threads": torch.get_num_threads(),
+        "device": device,
+        "threads": threads,
         "engine": scorer.engine_name,
         "dtype": scorer.dtype,
     }
@@ -291,7 +305,6 @@ def estimate_seconds(
     least_s: float = PROBE_LEAST_S,
 ) -> Estimate | None:  # None where there are too few users
     "Estimate how long assembling, scoring and ranking take, from a timed sample."
-    import torch
 
     def rank_and_count(batch: Batch) -> Counter:
         counts: Counter = Counter()
@@ -304,7 +317,7 @@ def estimate_seconds(
         try:
             timing = cost.probe(sample, rank_and_count, prepared["pairs"], most_s, share, least_s)
             break
-        except torch.OutOfMemoryError:
+        except out_of_device_memory():
             night.halve_budget()
     if timing is None:
         return None

@@ -66,10 +66,11 @@ def prepared_rows(
     prepared: dict[str, int],  # From `Assembly.prepare`
 ) -> list[tuple[str, str]]:
     "Make the rows on sources of candidates, and on users and candidates that were left out, by reason."
-    from ccf_batch.data.assemble import GENERATORS, LEFT_OUT, NOT_OFFERED
+    from ccf_batch.data.assemble import LEFT_OUT, NOT_OFFERED
+    from ccf_batch.settings import GENERATOR_NAMES
 
     groups = {
-        "candidates from": GENERATORS,
+        "candidates from": GENERATOR_NAMES,
         "users left out": LEFT_OUT,
         "candidates not offered": NOT_OFFERED,
     }

@@ -1,6 +1,6 @@
 -- Returns (item_row, first_days, w0, w1, w2, w3, offered) of the items that existed at the cut-off, in the order
--- of rows: they had a known event, or are said to have been available. Days from the first known event to the
--- cut-off (NaN: none), likes since each of three moments and of all time, and whether it may be recommended.
+-- of rows: they had a known event, are said to have been available, or are supplied for the date. Days from the
+-- first known event to the cut-off (NaN: none), likes since each of three moments and of all time, and whether it may be recommended.
 --   $cutoff  TIMESTAMP in naive UTC; $starts  three TIMESTAMPs
 WITH events AS (
     SELECT
@@ -19,4 +19,5 @@ SELECT
     available AS offered
 FROM assembly.items LEFT JOIN events USING (item_row)
 WHERE first_ts IS NOT NULL OR coalesce(available_from < $cutoff, false)
+    OR item_row IN (SELECT item_row FROM assembly.offers WHERE left_out IS NULL)
 ORDER BY item_row;

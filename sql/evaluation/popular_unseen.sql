@@ -1,8 +1,8 @@
 -- Table `popular_unseen`: for each user of `counted` the most popular items as of the night (see
--- `assembly.popular`), without what they had interacted with: (user_id, item_id, rank). A user who
+-- `assembly.popular`), without what they are not offered again: (user_id, item_id, rank). A user who
 -- must skip s items finds all that they need among the first ($top_k + s) places.
---   $top_k         rows a user
---   $exclude_seen  whether what a user has interacted with is left out
+--   $top_k    rows a user
+--   $exclude  all: what a user had interacted with is left out; liked: what they had liked; none: nothing
 CREATE OR REPLACE TEMP TABLE popular_unseen AS
 WITH skipped AS (
     SELECT DISTINCT owner, place
@@ -10,7 +10,7 @@ WITH skipped AS (
     JOIN assembly.users USING (user_id)
     JOIN assembly.events USING (user_row)
     JOIN assembly.popular USING (item_row)
-    WHERE $exclude_seen
+    WHERE CASE $exclude WHEN 'all' THEN true WHEN 'liked' THEN events.liked ELSE false END
 ),
 places AS (
     SELECT owner, user_id, unnest(range(1, 1 + least(

@@ -1,16 +1,10 @@
--- Counts of an assembly, as rows (what, n): users, pairs, cold users, candidates by source, and users
--- and candidates left out, by reason.
+-- Counts of an assembly, as rows (what, n): users, pairs, cold users, users without a candidate, users and
+-- supplied candidates left out, by reason.
 SELECT 'users' AS what, count(*) AS n FROM assembly.groups
 UNION ALL
-SELECT 'pairs', coalesce(sum(len(brought) + len(covisited) + len(popular)), 0) FROM assembly.groups
+SELECT 'pairs', coalesce(sum(len(candidate)), 0) FROM assembly.groups
 UNION ALL
 SELECT 'cold_users', count(*) FILTER (likes = 0) FROM assembly.groups JOIN assembly.users USING (user_row)
-UNION ALL
-SELECT 'brought', coalesce(sum(len(brought)), 0) FROM assembly.groups
-UNION ALL
-SELECT 'covisited', coalesce(sum(len(covisited)), 0) FROM assembly.groups
-UNION ALL
-SELECT 'popular', coalesce(sum(len(popular)), 0) FROM assembly.groups
 UNION ALL
 SELECT 'no_candidate', count(*) FROM (
     SELECT user_row FROM assembly.users WHERE shard IS NOT NULL

@@ -13,17 +13,17 @@ WITH known AS (
     FROM assembly.known($interactions, $liked_above, $cutoff) SEMI JOIN assembly.items USING (item_id)
     GROUP BY user_id
 ),
-bringing AS (
-    SELECT DISTINCT user_id, true AS brings FROM assembly.brought WHERE item_row IS NOT NULL
+supplying AS (
+    SELECT DISTINCT user_id, true AS supplied FROM assembly.supplied WHERE item_row IS NOT NULL
 ),
 judged AS (
     SELECT
         user_id, coalesce(likes, 0) AS likes, md5_number_lower(user_id::VARCHAR) AS tie,
         CASE
-            WHEN coalesce(likes, 0) = 0 AND brings IS NULL THEN 'no_like'
+            WHEN coalesce(likes, 0) = 0 AND supplied IS NULL THEN 'no_like'
             WHEN $active_since IS NOT NULL AND coalesce(last_ts < $active_since, true) THEN 'inactive'
         END AS left_out
-    FROM known FULL JOIN bringing USING (user_id)
+    FROM known FULL JOIN supplying USING (user_id)
 ),
 chosen AS (
     SELECT * REPLACE (
