@@ -2103,10 +2103,12 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'ccf_batch.settings.Users': ('api/settings.html#users', 'ccf_batch/settings.py'),
                                     'ccf_batch.settings.usable': ('api/settings.html#usable', 'ccf_batch/settings.py')},
             'ccf_batch.train': { 'ccf_batch.train.TrainCommand': ('api/train.html#traincommand', 'ccf_batch/train.py'),
+                                 'ccf_batch.train.Trained': ('api/train.html#trained', 'ccf_batch/train.py'),
                                  'ccf_batch.train.TrainedModel': ('api/train.html#trainedmodel', 'ccf_batch/train.py'),
                                  'ccf_batch.train.command': ('api/train.html#command', 'ccf_batch/train.py'),
                                  'ccf_batch.train.print_validation': ('api/train.html#print_validation', 'ccf_batch/train.py'),
                                  'ccf_batch.train.run': ('api/train.html#run', 'ccf_batch/train.py'),
                                  'ccf_batch.train.state_file': ('api/train.html#state_file', 'ccf_batch/train.py'),
-                                 'ccf_batch.train.train_model': ('api/train.html#train_model', 'ccf_batch/train.py'),
+                                 'ccf_batch.train.train_parts': ('api/train.html#train_parts', 'ccf_batch/train.py'),
+                                 'ccf_batch.train.train_pointwise': ('api/train.html#train_pointwise', 'ccf_batch/train.py'),
                                  'ccf_batch.train.training_key': ('api/train.html#training_key', 'ccf_batch/train.py')}}}

@@ -128,10 +128,10 @@ GENERATOR_NAMES = (
 
 
 class Candidates(Group):
-    "The items that are ranked for a user."
+    "The items that each generator offers a user, at most; 0 switches it off."
 
     supplied: int = Field(default=1_000, ge=0, le=1_000)
-    """Supplied items a user (`candidates/` of the lake), at most; 0 switches a generator off."""
+    """Items that are supplied for the user and the date (`candidates/` of the lake), the strongest."""
     repeat: int = Field(default=100, ge=0, le=1_000)
     """Items that the user took most often, as far as `exclude_seen` lets them through."""
     covisited: int = Field(default=100, ge=0, le=1_000)
@@ -152,14 +152,6 @@ class Candidates(Group):
     """Items that are liked more in the last 7 such days than in the 30."""
     new: int = Field(default=20, ge=0, le=1_000)
     """Items that were first taken lately."""
-    per_user: int = Field(default=100, ge=1)
-    """Candidates a user: co-visited ones first, then popular ones."""
-    popular_days: int = Field(default=30, ge=1, le=36_525)
-    """Popularity counts the likes of this many days before the date."""
-    covisited_days: int = Field(default=30, ge=1, le=36_525)
-    """Two items are co-visited if one user liked both within this many days before the date."""
-    covisited_likes: int = Field(default=20, ge=1)
-    """Co-visitation starts from this many of a user's last likes."""
     exclude_seen: Literal["all", "liked", "none"] = "all"
     """all: items that the user has interacted with are not offered again; liked: those that the user liked; none: all are, where people buy again. True and false mean all and none."""
 

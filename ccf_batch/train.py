@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .base import atomic
 from .base.console import main, say, step, table
 from .data import database_errors
+from .data.ranked import Calibration
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel', 'state_file', 'train_model', 'print_validation',
-           'run', 'command']
+__all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel', 'state_file', 'train_pointwise',
+           'print_validation', 'Trained', 'train_parts', 'run', 'command']
 
 # %% ../nbs/api/03_train.ipynb #9c2e86e7
 if TYPE_CHECKING:
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.model.bundle import Parts
     from ccf_batch.model.ccf import Model
 
 
@@ -35,6 +38,7 @@ class TrainCommand(Settings):
         "paths",
         "domain",
         "attributes",
+        "candidates",
         "prompt",
         "model",
         "cf",
@@ -70,7 +74,6 @@ class TrainedModel(NamedTuple):
     "A trained model, and what its bundle records."
 
     model: Model
-    date: dt.date  # It is trained on rows before it
     metrics: dict[str, float]  # Of validation
     seconds: float  # Duration of training, earlier attempts included
 
@@ -80,17 +83,16 @@ def state_file(settings: Settings) -> Path:
     return settings.bundles / ".training.safetensors"
 
 
-def train_model(settings: TrainCommand) -> TrainedModel:
-    "Read the examples, fit the parts and train."
+def train_pointwise(
+    settings: TrainCommand,
+    assembly: Assembly,  # As of the training date
+) -> TrainedModel:
+    "Read the labelled examples, fit the parts of a model and train it."
     from ccf_batch.cf.encoder import encoder_name
-    from ccf_batch.data.assemble import Assembly
-    from ccf_batch.data.database import connect
     from ccf_batch.model.fit import fit_encoder, make_trainer, read_examples, refit_model
 
     seconds: dict[str, float] = {}
     with step("Reading examples", stage="reading_examples"):
-        con = connect(":memory:", settings.score.memory_limit, settings.score.threads)
-        assembly = Assembly(con, settings, settings.date)
         catalogue = assembly.catalogue()
         supplied = any(assembly.has_supplied(split) for split in ("train", "valid"))
         say(f"  negatives: {'as supplied' if supplied else assembly.negatives()}")
@@ -112,7 +114,7 @@ def train_model(settings: TrainCommand) -> TrainedModel:
         ):
             model = refit_model(model, train, valid, catalogue)
     total = sum(seconds.values()) + sum(row["seconds"] for row in log)  # earlier attempts, too
-    return TrainedModel(model, assembly.date, metrics, total)
+    return TrainedModel(model, metrics, total)
 
 # %% ../nbs/api/03_train.ipynb #f5a97897
 def print_validation(log: list[dict[str, Any]]) -> dict[str, float]:
@@ -138,6 +140,34 @@ def print_validation(log: list[dict[str, Any]]) -> dict[str, float]:
 
 VALIDATION_METRICS = ("auc", "uauc", "log_loss")
 
+# %% ../nbs/api/03_train.ipynb #992ab411
+class Trained(NamedTuple):
+    "What a bundle is made of."
+
+    parts: Parts
+    date: dt.date  # It is trained on rows before it
+    metrics: dict[str, float]
+    seconds: float  # Duration of training, earlier attempts included
+
+
+def train_parts(settings: TrainCommand) -> Trained:
+    "Choose the first-stage ranker, and train the language model on top."
+    from ccf_batch.candidates.choose import choose_ranker
+    from ccf_batch.data.assemble import Assembly
+    from ccf_batch.data.database import connect
+    from ccf_batch.model.bundle import Parts
+
+    seconds: dict[str, float] = {}
+    con = connect(":memory:", settings.score.memory_limit, settings.score.threads)
+    assembly = Assembly(con, settings, settings.date)
+    assembly.build_users()
+    with step("Choosing the first-stage ranker", seconds, stage="choosing_ranker"):
+        chosen = choose_ranker(settings, assembly)
+    stage = Parts(settings, assembly.cutoff, chosen.ranker, horizon=chosen.plan.horizon)
+    model, metrics, model_s = train_pointwise(settings, assembly)
+    parts = stage._replace(model=model, calibration=Calibration(1.0, 0.0))
+    return Trained(parts, assembly.date, metrics, sum(seconds.values()) + model_s)
+
 # %% ../nbs/api/03_train.ipynb #3d3ae980
 def run(
     settings: TrainCommand,
@@ -157,12 +187,12 @@ def run(
         lake.check(settings)
         if settings.model.base != "nano":
             causal_lm.locate(settings)  # before anything is fitted
-        model, date, metrics, seconds = train_model(settings)
+        trained = train_parts(settings)
         with step("Writing the bundle", stage="writing_bundle"):
-            path = bundle.save(model, metrics, round(seconds, 1))
-        state_file(settings).unlink()
+            path = bundle.save(trained.parts, trained.metrics, round(trained.seconds, 1))
+        state_file(settings).unlink(missing_ok=True)
     say(f"  {path}")
-    say(f"Next: python -m ccf_batch.score{settings.config_flag} --date {date}")
+    say(f"Next: python -m ccf_batch.score{settings.config_flag} --date {trained.date}")
     return path
 
 # %% ../nbs/api/03_train.ipynb #3dadfe81

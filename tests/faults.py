@@ -428,17 +428,17 @@ def run_scene(scene: Scene, faults=FAULTS, limit: int | None = None) -> dict:
 
 def bundle_scene() -> Scene:
     "A trained model is written beside an earlier one; the same one again replaces itself."
-    from tiny import model_of
+    import tiny
 
     from ccf_batch.model import bundle
     from ccf_batch.settings import Settings
 
     tree = {"model": {"hidden": 16, "layers": 1}, "cf": {"factors": 3}, "score": {"threads": 1}}
-    first, second = (model_of(Settings.model_validate(tree), seed=seed)[0] for seed in (1, 2))
+    first, second = (tiny.model_of(Settings.model_validate(tree), seed=seed)[0] for seed in (1, 2))
 
     def save(root, model):
         model.settings._workspace = root
-        bundle.save(model, {"valid_auc": 0.7})
+        tiny.save(model, {"valid_auc": 0.7})
 
     def seen(root):
         found = {}
@@ -541,7 +541,7 @@ def score_scene(first: bool = False) -> Scene:
     from tiny import CONFIG, write_workspace
 
     stand_in.SLEEP_S = 0
-    extra = 'shard_users = 15\nmemory_limit = "500MB"\n[candidates]\nper_user = 8\n'
+    extra = 'shard_users = 15\nmemory_limit = "500MB"\nrerank = 8\n'
 
     def command(root, *flags):
         argv = ["--config", str(root / "ccf.toml"), "--show-users", "0", *flags]

@@ -41,7 +41,17 @@ def write(path: Path, rows: dict, **types) -> None:
     pq.write_table(pa.table({c: pa.array(v, types.get(c)) for c, v in rows.items()}), path)
 
 
-def write_lake(root: Path, items: list[Item], events: list[Event], brought=(), date=None) -> None:
+def prepare(assembly, limit_users=None) -> dict[str, int]:
+    "Build the groups of a night by a ranker that adds up ranks."
+    from ccf_batch.candidates.first_stage import first_stage_of
+    from ccf_batch.candidates.generators import GENERATORS
+    from ccf_batch.candidates.pair_features import columns_of
+    from ccf_batch.candidates.ranker import fuse_ranks
+
+    return assembly.prepare(first_stage_of(fuse_ranks(columns_of(GENERATORS))), limit_users)
+
+
+def write_lake(root: Path, items: list[Item], events: list[Event], supplied=(), date=None) -> None:
     shutil.rmtree(root / "lake", ignore_errors=True)
     time = pa.timestamp("us")
     write(
@@ -78,9 +88,9 @@ def write_lake(root: Path, items: list[Item], events: list[Event], brought=(), d
             ingested_ts=time,
             rating=pa.float64(),
         )
-    if brought:
+    if supplied:
         columns = dict(
-            zip(("user_id", "item_id", "source"), zip(*brought, strict=True), strict=True)
+            zip(("user_id", "item_id", "source"), zip(*supplied, strict=True), strict=True)
         )
         write(root / f"lake/candidates/date={date}/0.parquet", columns)
 

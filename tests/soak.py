@@ -44,9 +44,8 @@ liked_above = 3
 [model]
 hidden = 32
 layers = 1
-[candidates]
-per_user = 20
 [score]
+rerank = 20
 threads = 1
 memory_limit = "500MB"
 shard_users = 25
@@ -512,7 +511,7 @@ def tiny_one(workspace: Path) -> str:
     from tiny import CONFIG as TINY
     from tiny import write_workspace
 
-    more = 'memory_limit = "500MB"\nshard_users = 15\n[candidates]\nper_user = 8\n'
+    more = 'memory_limit = "500MB"\nshard_users = 15\nrerank = 8\n'
     workspace.mkdir()
     write_workspace(workspace, TINY + more + '[checks]\non_failure = "warn"\n')
     trained(workspace, "2026-02-20", steps=4)

@@ -56,19 +56,37 @@ def read(path):
     if not file.is_file():
         raise InputError(f"{path}: lies in no folder beside a ccf.toml")
     trained = Settings.model_validate(tomllib.loads(file.read_text())).saved()
-    return SimpleNamespace(id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained)
+    return SimpleNamespace(
+        id=path.name, trained_until=dt.datetime(1970, 1, 1), settings=trained, model="a formula"
+    )
 
 
-def load(path, workspace):
+def load_first_stage(path, workspace):
+    "A ranker that adds up the ranks of the generators, which are real."
+    from ccf_batch.candidates.generators import GENERATORS
+    from ccf_batch.candidates.pair_features import columns_of
+    from ccf_batch.candidates.ranker import fuse_ranks
+    from ccf_batch.data.ranked import Calibration
+
+    parts = SimpleNamespace(
+        ranker=fuse_ranks(columns_of(GENERATORS)), scale=1.0, calibration=Calibration(1.0, 0.0)
+    )
     lm = SimpleNamespace(num_parameters=lambda: 0)
-    return SimpleNamespace(id=path.name, model=SimpleNamespace(lm=lm))
+    metadata, model = SimpleNamespace(model="a formula"), SimpleNamespace(lm=lm)
+    return SimpleNamespace(id=path.name, parts=parts, metadata=metadata, model=model)
+
+
+def load_model(loaded):
+    return loaded
 
 
 def newest(settings, date):
     return settings.bundles / "b1"
 
 
-bundle = SimpleNamespace(read=read, load=load, newest=newest)
+bundle = SimpleNamespace(
+    read=read, load_first_stage=load_first_stage, load_model=load_model, newest=newest
+)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tiny
 
 from ccf_batch import evaluate
 from ccf_batch.base.console import main
@@ -79,7 +80,6 @@ def add_bundle(settings, date, seed=0):
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import connect
     from ccf_batch.lm.causal_lm import nano
-    from ccf_batch.model import bundle
     from ccf_batch.model.ccf import untrained
 
     then = Assembly(connect(), settings, date)
@@ -92,7 +92,7 @@ def add_bundle(settings, date, seed=0):
     with torch.no_grad():
         small.model.lm_head.weight.normal_(std=0.1)
     model = untrained(settings, small, mf, catalogue, users, settings.cutoff(date))
-    return bundle.save(model, {"trained_parameters": 1234}, 5.5)
+    return tiny.save(model, {"trained_parameters": 1234}, 5.5)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["numbers", "strings"])

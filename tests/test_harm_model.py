@@ -41,7 +41,7 @@ def nano(tmp_path_factory):
     ws = tmp_path_factory.mktemp("nano")
     (ws / "ccf.toml").write_text(CONFIG)
     model, catalogue = tiny.model_of(load_settings(config=ws / "ccf.toml"))
-    return model, catalogue, bundle.save(model, {"valid_auc": 0.75})
+    return model, catalogue, tiny.save(model, {"valid_auc": 0.75})
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def adapted(tmp_path_factory):
     (ws / "ccf.toml").write_text(CONFIG + 'model.base = "qwen3"\n')
     settings = load_settings(config=ws / "ccf.toml")
     model, _ = tiny.model_of(settings, with_lora(load_lm(settings), settings))
-    return bundle.save(model, {})
+    return tiny.save(model, {})
 
 
 def copied(path, tmp_path_factory):

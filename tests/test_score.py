@@ -25,7 +25,7 @@ from ccf_batch import score
 from ccf_batch.base.console import progress
 from ccf_batch.base.errors import InputError
 from ccf_batch.data.batch import Batch, Catalogue
-from ccf_batch.data.ranked import date_folder, row_schema
+from ccf_batch.data.ranked import Calibration, date_folder, row_schema
 from ccf_batch.night import publish, scoring, summary
 from ccf_batch.night.run import Run, fingerprint_run, locked
 
@@ -85,7 +85,7 @@ class Scorer:
         pass
 
 
-def rank(con, margins, assembly, settings):
+def rank(con, margins, assembly, settings, calibration):
     "The five best of each user, by margin; a stand-in for `rules.rank`."
     total, margins = len(margins), margins.filter(pc.invert(pc.is_nan(margins["margin"])))
     user, row, margin = (margins[k].to_numpy() for k in ("user_id", "item_row", "margin"))
@@ -114,7 +114,9 @@ def night(assembly, fail=None, s=None):
     ids = pa.array(np.arange(ITEMS))
     nothing = np.zeros(ITEMS)
     catalogue = Catalogue(ids, ids.cast(pa.string()), ids, nothing == 0, nothing)
-    return scoring.Night(settings, None, assembly, catalogue, make, "b1", "r1")
+    return scoring.Night(
+        settings, None, assembly, catalogue, make, Calibration(1.0, 0.0), "b1", "r1"
+    )
 
 
 def go(root, assembly, fail=None):
@@ -346,7 +348,9 @@ def test_a_path_is_not_a_pattern(ws, capsys):
 def test_again_with_nothing_changed_is_done_at_once(ws, capsys, monkeypatch):
     assert command(ws) == 0
     before = files(ws)
-    monkeypatch.setattr(stand_in_bundle.bundle, "load", lambda *where: 1 / 0)  # no model is loaded
+    monkeypatch.setattr(
+        stand_in_bundle.bundle, "load_first_stage", lambda *where: 1 / 0
+    )  # no model is loaded
     assert command(ws) == 0
     assert "is published already, from the same" in capsys.readouterr().out
     assert files(ws) == before
@@ -503,7 +507,7 @@ def many_users(ws, users):
         {"users": users, "path": str(ws / "lake/interactions/date=2025-06-30/events.parquet")},
     )
     (ws / "ccf.toml").write_text(
-        '[score]\nmemory_limit = "1GB"\nthreads = 1\nshard_users = 10_000\n[candidates]\nper_user = 30\n'
+        '[score]\nmemory_limit = "1GB"\nthreads = 1\nrerank = 30\nshard_users = 10_000\n'
     )
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lakes import Event, Item, write_lake
+from lakes import Event, Item, prepare, write_lake
 from properties import examples
 
 from ccf_batch.data.assemble import Assembly
@@ -159,7 +159,7 @@ def test_what_is_known_at_a_midnight(tmp_path, zone, date):
     found = {}
     for night in (date, None):
         assembly = Assembly(connect(), s, night)
-        assembly.prepare()
+        prepare(assembly)
         items = assembly.catalogue().item_id.to_pylist()
         (batch,) = assembly.batches(0, 10)
         first = batch.user_id.to_pylist().index(1)

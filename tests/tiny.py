@@ -125,6 +125,17 @@ def model_of(settings, lm=None, seed=0, head=0.3):
     return untrained(settings, lm, cf, catalogue, users, dt.datetime(2026, 7, 1)), catalogue
 
 
+def save(model, metrics, seconds=0.0):
+    "Save a bundle of a model, on top of a ranker that adds up ranks."
+    from ccf_batch.candidates.ranker import fuse_ranks
+    from ccf_batch.data.ranked import Calibration
+    from ccf_batch.model.bundle import Parts, save
+
+    ranker, calibration = fuse_ranks(["rank_repeat", "rank_popular"]), Calibration(1.0, 0.0)
+    parts = Parts(model.settings, model.trained_until, ranker, calibration=calibration, model=model)
+    return save(parts, metrics, seconds)
+
+
 def batch_of(rng, groups, items=30, users=22, candidates=4, longest=6):
     "Random groups; users 20 and 21, and the last two items, are not in the encoder's training rows."
     from ccf_batch.data.batch import Batch

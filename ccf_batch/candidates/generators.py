@@ -21,9 +21,9 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['FADE', 'RECENT', 'SHRINKAGE', 'KEPT', 'PAIRS_AT_A_TIME', 'LIKES_OF_A_USER', 'FACTORS', 'REGULARIZATION', 'ALPHA',
-           'ITERATIONS', 'EASE_PENALTY', 'EASE_ITEMS', 'MIN_ITEMS', 'MAX_SHARE', 'GENERATORS', 'Past', 'past_of',
-           'Generator', 'Supplied', 'Repeat', 'Popular', 'Trending', 'New', 'Ranked', 'ranked', 'Pairs', 'pairs_of',
-           'Covisited', 'Neighbours', 'AllNeighbours', 'Factors', 'Linear', 'CannotOffer', 'Text']
+           'ITERATIONS', 'EASE_PENALTY', 'EASE_ITEMS', 'TILE', 'MIN_ITEMS', 'MAX_SHARE', 'GENERATORS', 'Past',
+           'past_of', 'Generator', 'Supplied', 'Repeat', 'Popular', 'Trending', 'New', 'Ranked', 'ranked', 'Pairs',
+           'pairs_of', 'Covisited', 'Neighbours', 'AllNeighbours', 'Factors', 'Linear', 'CannotOffer', 'Text']
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #fca1c70d
 if TYPE_CHECKING:
@@ -247,6 +247,7 @@ class AllNeighbours(_Linked):
 # %% ../../nbs/api/candidates/01_generators.ipynb #5871ca8c
 FACTORS, REGULARIZATION, ALPHA, ITERATIONS = 64, 10.0, 5.0, 10
 EASE_PENALTY, EASE_ITEMS = 200.0, 8_000
+TILE = 64  # rows; a multiple of what BLAS computes at once
 
 
 class Factors:
@@ -265,7 +266,10 @@ class Factors:
         self.users, self.items = model.user_factors, model.item_factors
 
     def strengths(self, users: np.ndarray) -> np.ndarray:
-        return self.users[users] @ self.items.T
+        # whole tiles of the product, so that a user's numbers do not depend on who else is in the block
+        padded = np.zeros((-(-len(users) // TILE) * TILE, self.users.shape[1]), np.float32)
+        padded[: len(users)] = self.users[users]
+        return (padded @ self.items.T)[: len(users)]
 
 
 class Linear:

@@ -435,12 +435,11 @@ class Assembly(Labelled):
         sizes = execute(self.con, "data/assemble/shards").fetchall()
         self.shards, users = len(sizes), sum(users for _, users in sizes)
         first_stage = make_first_stage(self) if users else None
-        first = 0
         with progress("candidates", users, "users") as bar:
             for shard, size in sizes:
                 if first_stage is not None:
-                    self._add_groups(shard, first_stage.groups(np.arange(first, first + size)))
-                first += size
+                    rows = fetch_arrow(self.con, "data/assemble/shard_users", shard=shard)
+                    self._add_groups(shard, first_stage.groups(rows["user_row"].to_numpy()))
                 bar.update(size)
         return self._counts()
 

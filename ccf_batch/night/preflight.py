@@ -62,13 +62,13 @@ def check_bundle(
     settings: Settings,
     date: dt.date,
 ) -> None:
-    "Raise `InputError` where a bundle was trained on rows after the cut-off, or on other prompts."
+    "Raise `InputError` where a bundle was trained on rows after the cut-off, or for other prompts or candidates."
     if trained_until > settings.cutoff(date):
         raise InputError(
             f"{path}: was trained on rows until {trained_until} UTC, so it has seen what came after {date}; "
             f"use an earlier one, or make one: python -m ccf_batch.train{settings.config_flag} --date {date}"
         )
-    groups = ("prompt", "domain", "attributes")
+    groups = ("prompt", "domain", "attributes", "candidates")
     trained, now = ({k: tree[k] for k in groups} for tree in (trained_with, settings.saved()))
     changed = describe_changes(trained, now)
     if changed:

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lakes import DAY, START, Event, Item, settings_for, write, write_lake
+from lakes import DAY, START, Event, Item, prepare, settings_for, write, write_lake
 from properties import examples
 
 from ccf_batch.base.errors import InputError
-from ccf_batch.data.assemble import NEIGHBOURS, Assembly
+from ccf_batch.candidates.generators import past_of
+from ccf_batch.candidates.pair_features import make_offers
+from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.batch import Batch
 from ccf_batch.data.database import connect
 from ccf_batch.evaluation.recall import candidate_recall
-from ccf_batch.settings import Settings
+from ccf_batch.settings import GENERATOR_NAMES, Settings
 
 
 def tie(value) -> int:
@@ -66,48 +68,13 @@ class Oracle:
     def users(self) -> list:
         return sorted({e.user for e in self.known})
 
-    def popular(self, days) -> list[int]:
-        likes = Counter(
-            self.row[e.item]
-            for e in self.known
-            if self.liked(e) and e.ts >= self.cutoff - days * DAY
-        )
-        rows = [r for r in likes if self.items[r].available(self.cutoff)]
-        return sorted(rows, key=lambda r: (-likes[r], r))
-
-    def neighbours(self, days, likes) -> dict[int, dict[int, int]]:
-        "Strength of the neighbours of each item."
-        since = self.cutoff - days * DAY
-        baskets = [self.last_likes(u, since=since)[-likes:] for u in self.users]
-        both = Counter((a, b) for basket in baskets for a in basket for b in basket if a != b)
-        out = defaultdict(dict)
-        for (a, b), n in both.items():
-            if self.items[b].available(self.cutoff):
-                out[a][b] = n
-        return {
-            a: dict(sorted(near.items(), key=lambda x: (-x[1], x[0]))[:NEIGHBOURS])
-            for a, near in out.items()
-        }
-
-    def candidates(self, user, s: Settings, brought=()) -> list[tuple[int, str]]:
-        c = s.candidates
-        seen = self.seen(user) if c.exclude_seen == "all" else set()
-        mine = {}
-        for u, item, source in sorted(brought):
-            row = self.row.get(item)
-            if u == user and row is not None and row not in seen and row not in mine:
-                if self.items[row].available(self.cutoff):
-                    mine[row] = source
-        out = sorted(mine.items())
-        near, strength = self.neighbours(c.covisited_days, c.covisited_likes), Counter()
-        for r in self.last_likes(user)[-c.covisited_likes :]:
-            strength.update(near.get(r, {}))
-        ranked = sorted(strength, key=lambda r: (-strength[r], r))
-        for source, rows in (("covisited", ranked), ("popular", self.popular(c.popular_days))):
-            for r in rows:
-                if len(out) < c.per_user and r not in seen and r not in dict(out):
-                    out.append((r, source))
-        return out
+    def candidates(self, user, exclude, supplied=()) -> set[int]:
+        "Items that somebody has taken or that are supplied, without what the user is not offered again."
+        hidden = self.seen(user) if exclude == "all" else set(self.last_likes(user))
+        hidden = set() if exclude == "none" else hidden
+        mine = {self.row[item] for u, item, _ in supplied if u == user and item in self.row}
+        rows = {self.row[e.item] for e in self.known} | mine
+        return {r for r in rows - hidden if self.items[r].available(self.cutoff)}
 
 
 def groups_of(batch: Batch) -> list[tuple]:
@@ -170,59 +137,58 @@ def worlds(draw, implicit=False):
 @given(
     world=worlds(),
     history=st.integers(0, 3),
-    per_user=st.integers(1, 6),
-    likes=st.integers(1, 3),
-    days=st.integers(1, 3),
-    exclude_seen=st.booleans(),
+    exclude=st.sampled_from(["all", "liked", "none"]),
     data=st.data(),
 )
-def test_groups_are_the_oracles(
-    tmp_path_factory, world, history, per_user, likes, days, exclude_seen, data
-):
+def test_groups_are_the_oracles(tmp_path_factory, world, history, exclude, data):
     items, events, date = world
     users, ids = sorted({e.user for e in events}), [i.id for i in items] + [events[0].item]
-    brought = data.draw(
+    supplied = data.draw(
         st.lists(
             st.tuples(st.sampled_from(users), st.sampled_from(ids), st.sampled_from(["a", "b"])),
             max_size=4,
         )
     )
     root = tmp_path_factory.mktemp("world")
-    write_lake(root, items, events, brought, date)
+    write_lake(root, items, events, supplied, date)
     s = settings_for(
         root,
         prompt={"history_length": history},
-        candidates={
-            "per_user": per_user,
-            "covisited_likes": likes,
-            "covisited_days": days,
-            "popular_days": days,
-            "exclude_seen": exclude_seen,
-        },
+        cf={"history": False},
+        candidates=dict.fromkeys(GENERATOR_NAMES, 0)
+        | {"supplied": 9, "new": 9, "exclude_seen": exclude},
         score={"shard_users": 2},
     )
     assembly = Assembly(connect(threads=1), s, date)
-    counts = assembly.prepare()
+    counts = prepare(assembly)
     oracle = Oracle(items, events, assembly.cutoff)
 
     expected, cold = {}, 0
-    bringing = {u for u, i, _ in brought if i in oracle.row}
-    for user in {*oracle.users, *bringing}:
+    supplying = {u for u, i, _ in supplied if i in oracle.row}
+    someone_liked = any(oracle.last_likes(user) for user in oracle.users)
+    for user in {*oracle.users, *supplying}:
         past = oracle.last_likes(user)
-        offered = oracle.candidates(user, s, brought)
-        if (past or user in bringing) and offered:
+        offered = oracle.candidates(user, exclude, supplied)
+        if not someone_liked:  # supplied candidates alone
+            offered &= {oracle.row[i] for u, i, _ in supplied if u == user and i in oracle.row}
+        if (past or user in supplying) and offered:
             cold += not past
-            expected[user] = (
-                past[len(past) - min(len(past), history) :],
-                [r for r, _ in offered],
-                [source for _, source in offered],
-            )
+            expected[user] = (past[len(past) - min(len(past), history) :], offered)
     got = all_groups(assembly, users=1)
-    assert {g[0]: g[1:] for g in got} == expected
+    assert {user: (past, set(rows)) for user, past, rows, _ in got} == expected
     assert len(got) == len(expected) == counts["users"]
     assert counts["cold_users"] == cold
-    assert counts["pairs"] == sum(len(c) for _, c, _ in expected.values())
-    assert counts["brought"] + counts["covisited"] + counts["popular"] == counts["pairs"]
+    assert counts["pairs"] == sum(len(c) for _, c in expected.values())
+    assert counts["supplied"] + counts["new"] == counts["pairs"]
+    own = {(u, oracle.row[i]): source for u, i, source in sorted(supplied)[::-1] if i in oracle.row}
+    for user, _, rows, sources in got:
+        assert len(set(rows)) == len(rows)
+        for row, source in zip(rows, sources, strict=True):
+            assert source in ("new", own.get((user, row)))
+    for batch in (b for k in range(assembly.shards) for b in assembly.batches(k)):
+        falls = np.diff(batch.offset) <= 0
+        falls[batch.candidate_offsets[1:-1] - 1] = True  # from one group to the next
+        assert falls.all()
 
     catalogue = assembly.catalogue()
     assert catalogue.item_id.to_pylist() == [i.id for i in oracle.items]
@@ -339,16 +305,6 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
     assert sorted(rows_of(again)) == sorted(rows)
 
 
-def test_ties_of_the_popular_list_go_to_the_smaller_item_id(tmp_path):
-    likes = {40: 1, 30: 2, 20: 1, 10: 2, 0: 1}
-    events = [Event(u, item, START, 5.0) for item, n in likes.items() for u in range(n)]
-    write_lake(tmp_path, [Item(item) for item in likes], events)
-    assembly = Assembly(connect(), settings_for(tmp_path), (START + DAY).date())
-    assembly.prepare()
-    rows = assembly.con.execute("SELECT item_row FROM assembly.popular ORDER BY place").fetchall()
-    assert rows == [(1,), (3,), (0,), (2,), (4,)]
-
-
 def test_negatives_follow_popularity_and_seed(tmp_path):
     "Enough draws: four different ones each, in proportion to popularity^0.75."
     items = [Item(i) for i in range(30)]
@@ -400,7 +356,7 @@ def test_an_old_date_looks_the_same_after_new_rows_arrived(tmp_path_factory, wor
 
     def night():
         assembly = Assembly(connect(threads=1), s, date)
-        assembly.prepare()
+        prepare(assembly)
         return all_groups(assembly), rows_of(assembly.examples_after(START))
 
     before = night()
@@ -426,9 +382,11 @@ def test_a_basket_has_one_order(tmp_path, with_id):
     assert (orders[0] == orders[1]) == with_id  # a hash of the row, not of the item alone
     for rows in (basket, basket[::-1], sorted(basket, key=lambda e: tie(e.item))):
         write_lake(tmp_path, items, rows)
-        s = settings_for(tmp_path, prompt={"history_length": 5}, candidates={"exclude_seen": False})
+        s = settings_for(
+            tmp_path, prompt={"history_length": 5}, candidates={"exclude_seen": "none"}
+        )
         assembly = Assembly(connect(), s)
-        assembly.prepare()
+        prepare(assembly)
         assert [history for _, history, *_ in all_groups(assembly)] == orders
         later = assembly.examples_after(START)
         assert len(later.history) == 0  # nothing of a basket is before the rest of it
@@ -461,21 +419,24 @@ def test_who_is_left_out_is_counted(tmp_path):
     events = [Event(1, 0, START, 5.0), Event(2, 1, START + 9 * DAY, 5.0), Event(3, 2, START, 1.0)]
     events += [Event(9, i, START + 9 * DAY, 5.0) for i in range(5)]
     date = (START + 10 * DAY).date()
-    brought = [(4, 0, "a"), (1, 7, "a"), (1, 0, "a"), (1, 4, "a")]
-    write_lake(tmp_path, items, events, brought, date)
+    supplied = [(4, 0, "a"), (1, 7, "a"), (1, 0, "a"), (1, 4, "a")]
+    write_lake(tmp_path, items, events, supplied, date)
     assembly = Assembly(connect(), settings_for(tmp_path), date)
-    counts = assembly.prepare()
-    assert counts["users"] == 3 and counts["no_like"] == 1  # 3 disliked, nothing was brought
+    counts = prepare(assembly)
+    assert counts["users"] == 3 and counts["no_like"] == 1  # 3 disliked, nothing was supplied
     assert counts["no_candidate"] == 1  # 9 has seen everything
-    assert counts["cold_users"] == 1  # 4, who was brought a candidate
-    assert (counts["brought_unknown_item"], counts["brought_seen"]) == (1, 1)
-    (first, *_) = all_groups(assembly)
-    assert first[2][0] == 4 and first[3][0] == "a"
+    assert counts["cold_users"] == 1  # 4, for whom a candidate is supplied
+    assert (counts["supplied_unknown_item"], counts["supplied_seen"]) == (1, 1)
+    of_user = {
+        user: dict(zip(rows, sources, strict=True))
+        for user, _, rows, sources in all_groups(assembly)
+    }
+    assert of_user[1][4] == "a" and of_user[4][0] == "a"
 
     active = settings_for(tmp_path, users={"active_days": 5})
-    counts = Assembly(connect(), active, date).prepare()
+    counts = prepare(Assembly(connect(), active, date))
     assert counts["inactive"] == 2 and counts["users"] == 1
-    counts = assembly.prepare(limit_users=1)
+    counts = prepare(assembly, limit_users=1)
     assert counts["limit"] == 3 and counts["users"] <= 1
 
 
@@ -484,7 +445,7 @@ def test_shards_partition_the_users(tmp_path):
     write_lake(tmp_path, [Item(i) for i in range(5)], events)
     s = settings_for(tmp_path, score={"shard_users": 30})
     assembly = Assembly(connect(), s)
-    assembly.prepare()
+    prepare(assembly)
     assert assembly.shards == 7
     users = []
     for shard in range(assembly.shards):
@@ -494,7 +455,7 @@ def test_shards_partition_the_users(tmp_path):
     assert sorted(users) == list(range(200))
 
 
-def test_brought_examples_keep_their_histories(tmp_path):
+def test_supplied_examples_keep_their_histories(tmp_path):
     write_lake(tmp_path, [Item(i) for i in range(1, 6)], [Event(1, 1, START, 5.0)])
     for split, item, label, hour in (("train", 2, 1, 1), ("valid", 3, 0, 2), ("test", 4, 1, 3)):
         write(
@@ -522,7 +483,7 @@ def test_brought_examples_keep_their_histories(tmp_path):
         assembly.examples("valid")
 
 
-def test_brought_examples_without_histories_get_them_from_interactions(tmp_path):
+def test_supplied_examples_without_histories_get_them_from_interactions(tmp_path):
     write_lake(tmp_path, [Item(i) for i in "abc"], [Event("u", i, START, 5.0) for i in "ab"])
     write(
         tmp_path / "lake/examples/split=train/0.parquet",
@@ -546,7 +507,7 @@ def test_brought_examples_without_histories_get_them_from_interactions(tmp_path)
 def test_a_lake_with_glob_characters_in_its_path(tmp_path):
     root = tmp_path / "[a] b*?"
     write_lake(root, [Item(1), Item(2)], [Event(1, 1, START, 5.0), Event(2, 2, START, 5.0)])
-    assert Assembly(connect(), settings_for(root)).prepare()["users"] == 2
+    assert prepare(Assembly(connect(), settings_for(root)))["users"] == 2
 
 
 def test_mistakes_in_the_tables(tmp_path):
@@ -575,19 +536,20 @@ def test_recall_counts_each_coming_like_once(tmp_path):
         Event(1, 2, after + 7 * DAY, 5.0),  # too late
     ]
     write_lake(tmp_path, items, events)
-    rows = candidate_recall(connect(), settings_for(tmp_path), after.date(), days=7)
-    likes = {row["source"]: row["likes"] for row in rows}
-    assert likes == {
-        "brought": 0,
-        "covisited": 1,
-        "popular": 1,
+    night = Assembly(connect(), settings_for(tmp_path), after.date())
+    offers = make_offers(past_of(night), {"covisited": 9, "popular": 9}, "all")
+    rows = {row.source: row for row in candidate_recall(night, offers, days=7)}
+    assert {source: row.likes for source, row in rows.items()} == {
         "any": 2,
+        "covisited": 1,
+        "popular": 2,
         "missed: seen before": 1,
         "missed: not a candidate": 1,
         "missed: item not available": 1,
         "missed: user not scored": 1,
     }
-    assert {row["source"]: row["recall"] for row in rows}["any"] == pytest.approx(2 / 6)
+    assert rows["any"].share == pytest.approx(2 / 6)
+    assert (rows["covisited"].alone, rows["popular"].alone) == (0, 1)
 
 
 @pytest.mark.shared

@@ -64,7 +64,7 @@ def publish_lists(settings, lists=LISTS):
 @pytest.fixture
 def settings(tmp_path):
     write_lake(tmp_path / "lake")
-    s = Settings(top_k=2, domain=Domain(liked_above=3), candidates=Candidates(per_user=3))
+    s = Settings(top_k=2, domain=Domain(liked_above=3))
     s._workspace = tmp_path
     publish_lists(s)
     return s

@@ -36,7 +36,7 @@ def saved(tmp_path_factory):
     "A nano model, its catalogue, and its bundle."
     folder = tmp_path_factory.mktemp("nano")
     model, catalogue = tiny.model_of(workspace_of(folder))
-    return model, catalogue, bundle.save(model, {"valid_auc": 0.75})
+    return model, catalogue, tiny.save(model, {"valid_auc": 0.75})
 
 
 def test_a_nano_model_comes_back_to_the_bit(saved):
@@ -47,7 +47,7 @@ def test_a_nano_model_comes_back_to_the_bit(saved):
     assert loaded.trained_until == dt.datetime(2026, 7, 1)
     assert loaded.settings.saved() == model.settings.saved()
     assert loaded.metadata.metrics == {"valid_auc": 0.75}
-    assert loaded.metadata.answers == {"yes": model.lm.yes_id, "no": model.lm.no_id}
+    assert loaded.metadata.model.answers == {"yes": model.lm.yes_id, "no": model.lm.no_id}
 
 
 def test_a_pretrained_model_comes_back_from_its_base_and_a_plain_adapter(tmp_path):
@@ -60,7 +60,7 @@ def test_a_pretrained_model_comes_back_from_its_base_and_a_plain_adapter(tmp_pat
         for name, p in lm.model.named_parameters():
             if "lora_B" in name:
                 p.normal_(std=0.05)
-    path = bundle.save(model, {})
+    path = tiny.save(model, {})
     assert not list(path.glob("lm/*.safetensors"))  # a pointer, not a copy
     loaded = bundle.load(path)
     assert np.array_equal(margins(loaded.model, catalogue), margins(model, catalogue))
@@ -85,9 +85,9 @@ def test_a_pretrained_model_comes_back_from_its_base_and_a_plain_adapter(tmp_pat
 def test_the_same_model_is_the_same_bundle_and_another_is_another(saved):
     model, _, path = saved
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file() and p.suffix != ".json"}
-    assert bundle.save(model, {"valid_auc": 0.75}) == path
+    assert tiny.save(model, {"valid_auc": 0.75}) == path
     assert {p: p.read_bytes() for p in before} == before
-    other = bundle.save(model, {"valid_auc": 0.76})
+    other = tiny.save(model, {"valid_auc": 0.76})
     assert other != path
     shutil.rmtree(other)
 
@@ -101,6 +101,7 @@ def test_no_file_is_a_program(saved):
 NAMES = [
     "cf.safetensors",
     "fusion.safetensors",
+    "ranker/ranker.json",
     "ids/items.parquet",
     "ids/users.parquet",
     "lm/model.safetensors",

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stand_in
+from lakes import prepare
 
 from ccf_batch import ingest, runs
 from ccf_batch.base import console
@@ -48,8 +49,8 @@ def events(days=range(42), a_day=20):
     ]
 
 
-def write(lake, rows, titles=("Film",) * 40, brought=(), hidden=(), items=None):
-    "A lake of these events; `hidden` items have left before the night, `brought` are (user, item)."
+def write(lake, rows, titles=("Film",) * 40, supplied=(), hidden=(), items=None):
+    "A lake of these events; `hidden` items have left before the night, `supplied` are (user, item)."
     by_day = {}
     for row in rows:
         by_day.setdefault(row["event_ts"].date(), []).append(row)
@@ -69,17 +70,17 @@ def write(lake, rows, titles=("Film",) * 40, brought=(), hidden=(), items=None):
     }
     (lake / "items").mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(catalogue), lake / "items/0.parquet")
-    if brought:
+    if supplied:
         folder = lake / f"candidates/date={NIGHT}"
         folder.mkdir(parents=True)
-        user, item = zip(*brought, strict=True)
+        user, item = zip(*supplied, strict=True)
         table = {"user_id": user, "item_id": item, "source": ["mine"] * len(user)}
         pq.write_table(pa.table(table), folder / "0.parquet")
 
 
 def assembled(settings, date=NIGHT):
     night = Assembly(connect(threads=1), settings, date)
-    return night, night.prepare()
+    return night, prepare(night)
 
 
 def input_of(workspace, date=NIGHT, **groups):
@@ -130,7 +131,7 @@ WORLDS = {
     "a file was loaded twice": ({"rows": events() + events(range(3))}, {"duplicates"}),
     "events come in late": ({"rows": arriving(events(range(35)), 0.2)}, {"late"}),
     "strangers": (
-        {"rows": events(), "brought": [(1000 + u, 1) for u in range(40)]},
+        {"rows": events(), "supplied": [(1000 + u, 1) for u in range(40)]},
         {"without_history"},
     ),
 }
@@ -191,9 +192,9 @@ def test_only_what_was_known_counts(tmp_path):
     "rows, unmeasured",
     [
         (events(range(3)), {"activity", "late"}),  # the lake is a few days old
-        (  # nothing for so long that nobody has a candidate
+        (  # nothing for seven weeks
             events(range(50, 60)),
-            {"activity", "unknown_items", "duplicates", "late", "without_history"},
+            {"activity", "unknown_items", "duplicates", "late"},
         ),
         (arriving(events(range(10)), 0), set()),
     ],
@@ -207,7 +208,7 @@ def test_what_cannot_be_measured_is_no_failure(tmp_path, rows, unmeasured):
 
 def test_an_event_of_long_ago_is_only_old(tmp_path):
     lake = tmp_path / "lake"
-    write(lake, [], brought=[(1, 2)])
+    write(lake, [], supplied=[(1, 2)])
     folder = lake / "interactions/date=0001-01-01"
     folder.mkdir(parents=True)
     made = connect().execute(
@@ -219,8 +220,8 @@ def test_an_event_of_long_ago_is_only_old(tmp_path):
     assert input_of(tmp_path)["stale_days"].value > 1e8
 
 
-def test_with_brought_candidates_and_no_known_event(tmp_path):
-    write(tmp_path / "lake", events(range(-9, -6)), brought=[(1, 2)])
+def test_with_supplied_candidates_and_no_known_event(tmp_path):
+    write(tmp_path / "lake", events(range(-9, -6)), supplied=[(1, 2)])
     found = input_of(tmp_path)
     assert {f.check for f in found.values() if f.value is not None} == {
         "untitled",
@@ -260,7 +261,7 @@ def test_defaults_let_real_data_pass(sample, request, tmp_path, data):
         done = console.main(ingest.IngestCommand, ingest.run, "ingest", missing_ok=True, argv=argv)
         assert done == 0
     night = Assembly(connect(), load(config=workspace / "ccf.toml"), None)
-    found = input_checks.check_input(night, night.prepare())
+    found = input_checks.check_input(night, prepare(night))
     assert [str(f) for f in found if not f.ok] == []
     if data == "retail-uci":  # the shop is closed over Christmas: few events, as it should say
         night, prepared = assembled(load(config=workspace / "ccf.toml"), dt.date(2010, 12, 29))
@@ -355,7 +356,7 @@ def test_what_the_settings_allow_is_only_counted(shop, tmp_path):
     assert not failed(found)
     counted = ("lists_too_long", "seen_items", "hidden_items")
     assert [found[name].value for name in counted] == [1, 1, 1]
-    again = lists_of(shop, tmp_path, rows, candidates={"exclude_seen": False})
+    again = lists_of(shop, tmp_path, rows, candidates={"exclude_seen": "none"})
     assert failed(again) == {"hidden_items"}
 
 
@@ -553,8 +554,8 @@ def test_findings_are_said_and_kept(ws, capsys):
 
 def test_an_input_that_fails_is_not_scored(ws, capsys, monkeypatch):
     date = str(NIGHT + dt.timedelta(days=9))
-    load = stand_in.bundle.load
-    monkeypatch.setattr(stand_in.bundle, "load", lambda *where: 1 / 0)  # no model is loaded
+    load = stand_in.bundle.load_model
+    monkeypatch.setattr(stand_in.bundle, "load_model", lambda *where: 1 / 0)  # no model is loaded
     for flags in ([], ["--dry-run"], ["--limit-users", "5"]):
         assert command(ws, "--date", date, *flags) == 4
         err = capsys.readouterr().err
@@ -563,7 +564,7 @@ def test_an_input_that_fails_is_not_scored(ws, capsys, monkeypatch):
         assert "activity is 0, allowed is at least 0.1 (checks.min_activity)" in err
         assert "move the limit where it is wrong, or go on all the same, once: --checks.on" in err
     assert not list(ws.glob("ranked/date=*"))
-    monkeypatch.setattr(stand_in.bundle, "load", load)
+    monkeypatch.setattr(stand_in.bundle, "load_model", load)
     assert command(ws, "--date", date, "--checks.on-failure", "warn") == 0
     out = capsys.readouterr().out
     assert out.count("warning: ") == 2 and "2 warned: stale_days" in out

@@ -3,11 +3,12 @@
 import datetime as dt
 
 import pytest
-from lakes import DAY, START, Event, Item, settings_for, write_lake
+from lakes import DAY, START, Event, Item, prepare, settings_for, write_lake
 
 from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect
 from ccf_batch.night.preflight import explain_nobody
+from ccf_batch.settings import GENERATOR_NAMES
 
 ITEMS = [Item(f"i{n}") for n in range(6)]
 EVENTS = [
@@ -19,7 +20,7 @@ def explained(folder, date, items=ITEMS, events=EVENTS, **groups):
     "The message for a date that has nobody to score."
     write_lake(folder, items, events)
     assembly = Assembly(connect(), settings_for(folder, **groups), date)
-    prepared = assembly.prepare()
+    prepared = prepare(assembly)
     assert prepared["users"] == prepared["pairs"] == 0
     message = explain_nobody(assembly, prepared)
     assert message.startswith(f"{folder}/lake: there is nobody to score on {date}: ")
@@ -32,16 +33,16 @@ def test_a_date_before_the_first_event(tmp_path):
     assert "is of 2026-03-01 00:00:00 UTC; take a later date" in message
 
 
-def test_a_window_of_popularity_without_a_like(tmp_path):
-    date = (START + 61 * DAY).date()
-    message = explained(tmp_path, date)
-    assert "users without a candidate: 5 (no available item was liked in the 30 days" in message
-    assert "the last such like is of 2026-03-01 19:00:00 UTC" in message
-    assert message.endswith("set candidates.popular_days to 61 or more)")
-    # one day fewer is too few, and the proposed number is enough
-    explained(tmp_path, date, candidates={"popular_days": 60})
-    settings = settings_for(tmp_path, candidates={"popular_days": 61, "exclude_seen": False})
-    assert Assembly(connect(), settings, date).prepare()["users"] == 5
+def test_a_month_without_an_event_empties_no_window(tmp_path):
+    write_lake(tmp_path, ITEMS, EVENTS)
+    settings = settings_for(tmp_path, candidates={"exclude_seen": "none"})
+    assert prepare(Assembly(connect(), settings, (START + 61 * DAY).date()))["users"] == 5
+
+
+def test_no_generator_is_switched_on(tmp_path):
+    off = dict.fromkeys(GENERATOR_NAMES, 0) | {"exclude_seen": "none"}
+    message = explained(tmp_path, (START + DAY).date(), candidates=off)
+    assert "no generator offers them anything; check the numbers in [candidates]" in message
 
 
 def test_nobody_was_active(tmp_path):

@@ -46,7 +46,6 @@ def people(sample, tmp_path_factory) -> Path:
         file.with_name(f"{file.name}.new").replace(file)
     with (ws / "ccf.toml").open("a") as f:
         f.write("\n[score]\nshard_users = 15\nthreads = 1\n")
-        f.write("[candidates]\nper_user = 20\n")
         f.write('[operation]\nlog = "log.jsonl"\nmetrics = "ccf_batch.prom"\n')
     return ws
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lakes import DAY, START, Event, Item, settings_for, write_lake
+from lakes import DAY, START, Event, Item, prepare, settings_for, write_lake
 from properties import examples
 
 from ccf_batch.data.assemble import Assembly
@@ -38,7 +38,7 @@ def night(root, **groups):
         root, ITEMS, [Event(u, 10 * i, START, 5.0 if (u, i) in LIKED else 1.0) for u, i in SEEN]
     )
     assembly = Assembly(connect(threads=1), settings_for(root, **groups), DATE)
-    assembly.prepare()
+    prepare(assembly)
     return assembly
 
 
@@ -147,7 +147,7 @@ def test_string_ids(tmp_path):
     prank = "x'); DROP TABLE scored;--\n☃"
     write_lake(tmp_path, [Item(prank), Item("b")], [Event(prank, "b", START, 5.0)])
     assembly = Assembly(connect(), settings_for(tmp_path), DATE)
-    assembly.prepare()
+    prepare(assembly)
     table = pa.table(
         {
             "user_id": [prank] * 2,

@@ -31,8 +31,7 @@ DATE, OTHER = "2026-03-02", "2026-03-01"
 EXTRA = """
 shard_users = 8
 memory_limit = "500MB"
-[candidates]
-per_user = 8
+rerank = 8
 [checks]
 on_failure = "warn"
 """

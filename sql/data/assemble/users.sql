@@ -1,6 +1,6 @@
 -- Table `assembly.users`: all users with a known interaction or a supplied candidate. `left_out` is the
 -- reason why a user is not scored (no_like, inactive, limit); others have a `shard`. Rows are numbered by
--- shard and `user_id`, so that a shard is a range of `user_row`; `tie` is a hash of the id.
+-- `user_id`, whatever the shards are; `tie` is a hash of the id.
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `interactions`
 --   $cutoff        TIMESTAMP in naive UTC
@@ -43,6 +43,6 @@ sharded AS (
     FROM chosen CROSS JOIN shards
 )
 SELECT
-    (row_number() OVER (ORDER BY shard NULLS LAST, user_id) - 1)::INTEGER AS user_row,
+    (row_number() OVER (ORDER BY user_id) - 1)::INTEGER AS user_row,
     user_id, shard, left_out, likes, tie
 FROM sharded;
