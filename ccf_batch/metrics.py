@@ -377,10 +377,18 @@ def mean_draws(
     values_UM: np.ndarray,  # float64 [U, M]: M metrics a user; NaN: not defined for the user
     resamples: int = RESAMPLES,
     seed: int = 0,
+    person: np.ndarray
+    | None = None,  # [U] whose row it is, where some have several; None: one each
 ) -> Means:
-    "Average metrics over the users who have them, on the users as they are and on resamples."
-    defined_UM = ~np.isnan(values_UM)
-    values_UM = np.where(defined_UM, values_UM, 0.0)
+    "Average metrics over the users who have them, on the users as they are and on resamples of people."
+    defined_UM = (~np.isnan(values_UM)).astype(np.float64)
+    values_UM = np.where(defined_UM > 0, values_UM, 0.0)
+    if person is not None:
+        names, rows = np.unique(person, return_inverse=True)
+        values_UM, defined_UM = (
+            np.stack([np.bincount(rows, column, len(names)) for column in part.T], 1)
+            for part in (values_UM, defined_UM)
+        )
     parts = [
         (counts_BU @ values_UM, counts_BU @ defined_UM)
         for counts_BU in user_counts(len(values_UM), resamples, seed)

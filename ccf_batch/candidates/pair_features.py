@@ -5,7 +5,7 @@
 # %% ../../nbs/api/candidates/02_pair_features.ipynb #cb5a9385
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ from .generators import GENERATORS, CannotOffer, Generator, Past, Ranked, ranked
 from .matrices import WINDOWS
 
 # %% auto #0
-__all__ = ['UNRANKED', 'BLOCK', 'Candidates', 'Offers', 'values_at', 'blocks_of', 'make_offers']
+__all__ = ['UNRANKED', 'BLOCK', 'NOTHING', 'Candidates', 'columns_of', 'Offers', 'values_at', 'blocks_of', 'make_offers',
+           'select_columns']
 
 # %% ../../nbs/api/candidates/02_pair_features.ipynb #d2ae54b0
 class Candidates(NamedTuple):
@@ -29,6 +30,18 @@ class Candidates(NamedTuple):
 
 
 UNRANKED = 1000  # rank of a candidate that a generator did not offer; more than any offers
+
+
+def columns_of(
+    generators: Iterable[str],  # Names
+) -> list[str]:
+    "List the names of the features."
+    names = [f"{kind}_{name}" for name in generators for kind in ("rank", "strength")]
+    windows = [f"popular_{days}" for days in (*WINDOWS, "all")]
+    return [
+        *names, "times_taken", "days_since_taken", "days_between", *windows, "trend", "item_days",
+        "user_events", "user_items", "user_days",
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,12 +56,7 @@ class Offers:
     @property
     def columns(self) -> list[str]:
         "Names of the features."
-        names = [f"{kind}_{name}" for name in self.generators for kind in ("rank", "strength")]
-        windows = [f"popular_{days}" for days in (*WINDOWS, "all")]
-        return [
-            *names, "times_taken", "days_since_taken", "days_between", *windows, "trend", "item_days",
-            "user_events", "user_items", "user_days",
-        ]  # fmt: skip
+        return columns_of(self.generators)
 
     def of(self, users: np.ndarray) -> Candidates:
         "Gather what all generators offer some users, int [B] by row, and describe it."
@@ -180,3 +188,25 @@ def make_offers(
         except CannotOffer as e:
             say(f"  no candidates of {name}: {e}")
     return Offers(past, made, {name: counts[name] for name in made}, exclude)
+
+# %% ../../nbs/api/candidates/02_pair_features.ipynb #4f543e61
+NOTHING = {"rank": UNRANKED, "strength": 0}  # columns of a generator that offers nothing
+
+
+def select_columns(
+    features: np.ndarray,  # float32 [C, F]
+    have: Sequence[str],  # F names
+    want: Sequence[str],  # G names
+) -> np.ndarray:  # float32 [C, G]
+    "Select features by name; raises `ValueError` for a name that is neither there nor of a generator."
+    place = {name: k for k, name in enumerate(have)}
+    out = np.empty((len(features), len(want)), np.float32)
+    for k, name in enumerate(want):
+        kind, _, generator = name.partition("_")
+        if name in place:
+            out[:, k] = features[:, place[name]]
+        elif kind in NOTHING and generator in GENERATORS:
+            out[:, k] = NOTHING[kind]
+        else:
+            raise ValueError(f"there is no feature {name}")
+    return out

@@ -27,8 +27,9 @@ __all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'W
            'ROUNDS', 'Examples', 'Groups', 'groups_of', 'check_examples', 'check_features', 'hash_rows', 'Sampled',
            'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit', 'Ranker',
            'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
-           'fit_weights', 'choose_penalty', 'fit_linear', 'lightgbm', 'Array', 'Lines', 'check_children', 'TreeBlock',
-           'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'fit_trees', 'load']
+           'fit_weights', 'choose_penalty', 'fit_linear', 'fuse_ranks', 'lightgbm', 'Array', 'Lines', 'check_children',
+           'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'fit_trees',
+           'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -226,11 +227,11 @@ Real = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 class Fit(Form):
     "Record of a fitted ranker, `ranker.json`."
 
-    kind: Literal["trees", "linear"]
+    kind: Literal["trees", "linear", "fusion"]
     columns: list[str]
     rounds: Count | None  # of trees
     penalty: Real | None  # of the linear model
-    chosen: Literal["on left-out nights", "fixed, as there is one night", "given"]
+    chosen: Literal["on left-out nights", "fixed, as there is one night", "given", "fixed"]
     nights: Count
     groups: Count  # With a positive
     left_out: Count  # Groups without one
@@ -430,19 +431,22 @@ def fit_linear(
     examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
     seed: int = 0,  # Of the sample of negatives
+    penalty: float | None = None,  # None: chosen on left-out nights
 ) -> Linear:
     "Fit the linear model; raises `InputError` where no group has a positive."
     from threadpoolctl import threadpool_limits
 
     training = prepare(examples, columns, seed)
-    splits = training.leave_one_out()
+    chosen = "given"
     with threadpool_limits(1):  # sums in the same order on every machine
-        penalty = choose_penalty(splits, columns) if splits else PENALTY
+        if penalty is None:
+            splits = training.leave_one_out()
+            penalty = choose_penalty(splits, columns) if splits else PENALTY
+            chosen = "on left-out nights" if splits else "fixed, as there is one night"
         x = transform_columns(training.sampled.features, columns)
         mean, scale = scales_of(x)
         start = np.zeros(len(columns))
         weight = fit_weights((x - mean) / scale, training.sampled, penalty, start)
-    chosen = "on left-out nights" if splits else "fixed, as there is one night"
     fit = _fit_record(training, columns, seed, kind="linear", penalty=penalty, chosen=chosen)
     return Linear(
         fit,
@@ -453,6 +457,22 @@ def fit_linear(
             weight=weight.tolist(),
         ),
     )
+
+# %% ../../nbs/api/candidates/04_ranker.ipynb #9db5b614
+def fuse_ranks(
+    columns: Sequence[str],  # Of which the ranks are used
+) -> Linear:
+    "Make the ranker that adds up the reciprocal ranks of all generators; it is fitted on nothing."
+    ranks = [column for column in columns if column.startswith("rank_")]
+    fit = Fit(
+        kind="fusion", columns=ranks, rounds=None, penalty=None, chosen="fixed", nights=0, groups=0, left_out=0,
+        rows=0, positives=0, seed=0,
+    )  # fmt: skip
+    n = len(ranks)
+    weights = Weights(
+        transform=["reciprocal"] * n, mean=[0.0] * n, scale=[1.0] * n, weight=[1.0] * n
+    )
+    return Linear(fit, weights)
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #fa9984c6
 def lightgbm() -> ModuleType:
@@ -829,22 +849,22 @@ def _record_of(file: Path, form: type[Form]) -> dict[str, Any]:
 
 def load(
     folder: Path,  # Where a ranker was saved
-    columns: Sequence[str],  # Of the features that will be scored
+    columns: Sequence[str],  # All that this version makes; a ranker may read some of them
 ) -> Ranker:
-    "Load a ranker; raises `InputError` where a file is missing, was changed, or has other columns."
+    "Load a ranker; raises `InputError` where a file is missing, was changed, or has unknown columns."
     fit = Fit(**_record_of(folder / RECORD, Fit))
-    if fit.columns != list(columns):
-        other = sorted(set(fit.columns) ^ set(columns))
+    unknown = sorted(set(fit.columns) - set(columns))
+    if unknown or not fit.columns or len(set(fit.columns)) < len(fit.columns):
         raise InputError(
             f"{folder / RECORD}: columns: not those of this version "
-            f"({', '.join(other)[:200] or 'another order'}); train again"
+            f"({', '.join(unknown)[:200] or 'none, or one twice'}); train again"
         )
     if fit.kind == "trees":
         return Trees.from_text(fit, _text_of(folder / TEXT), folder / TEXT)
     weights = Weights(**_record_of(folder / WEIGHTS, Weights))
     for name, values in weights:
-        if len(values) != len(columns):
+        if len(values) != len(fit.columns):
             raise InputError(
-                f"{folder / WEIGHTS}: {name}: {len(values)} values for {len(columns)} columns; train again"
+                f"{folder / WEIGHTS}: {name}: {len(values)} values for {len(fit.columns)} columns; train again"
             )
     return Linear(fit, weights)
