@@ -62,7 +62,7 @@ def plan_nights(
                 days=horizon, nights=DECIDING + NIGHTS[1], exclude=exclude,
             ).fetchall()
         ) if horizon else {}  # fmt: skip
-        if groups.get(0, 0) >= HORIZON_USERS or 2 * horizon > longest:
+        if groups.get(0, 0) >= HORIZON_USERS or not horizon or 2 * horizon > longest:
             break
         horizon *= 2
     dates, training = [], 0

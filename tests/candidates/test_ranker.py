@@ -315,9 +315,11 @@ except InputError as e:
 
 
 @pytest.mark.parametrize("kind", FITS)
-def test_other_columns_are_refused(fitted, kind, tmp_path):
+def test_columns_that_are_not_made_any_more_are_refused(fitted, kind, tmp_path):
     bytes_of(fitted[kind], tmp_path / "f")
-    for columns in (COLUMNS[::-1], COLUMNS[:-1], [*COLUMNS, "similarity_text"]):
+    for columns in (COLUMNS[::-1], [*COLUMNS, "similarity_text"]):
+        assert r.load(tmp_path / "f", columns).fit.columns == COLUMNS
+    for columns in (COLUMNS[:-1], []):
         with pytest.raises(InputError, match=r"ranker\.json: columns.*train again"):
             r.load(tmp_path / "f", columns)
 
