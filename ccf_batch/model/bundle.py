@@ -129,7 +129,8 @@ def save(
     parts.ranker.save(staged / RANKER)
     if parts.model is not None:
         _save_model(parts.model, staged)
-    stage = FirstStage(scale=parts.scale, horizon=parts.horizon, calibration=parts.calibration)
+    calibration = None if parts.calibration is None else list(parts.calibration)
+    stage = FirstStage(scale=parts.scale, horizon=parts.horizon, calibration=calibration)
     metadata = {
         "schema": SCHEMA,
         "trained_until": parts.trained_until.isoformat(),
@@ -156,7 +157,7 @@ class FirstStage(Form):
 
     scale: Real
     horizon: Annotated[int, Field(ge=0, le=36_525)]
-    calibration: tuple[Real, Real] | None  # scale and bias
+    calibration: Annotated[list[Real], Field(min_length=2, max_length=2)] | None  # scale, bias
 
 
 class AboutModel(Form):
