@@ -9,27 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from ..metrics import Difference, percentiles, user_counts
+from ..metrics import Difference, mean_draws, percentiles
 
 # %% auto #0
-__all__ = ['KEEP', 'difference_by_people', 'Kept', 'decide_keep', 'without_lm']
-
-# %% ../../nbs/api/model/07_keep.ipynb #88ba6bc3
-def difference_by_people(
-    difference: np.ndarray,  # float64 [L] of each list
-    person: pa.Array,  # [L] whose list it is
-) -> Difference:
-    "Average a difference over lists, with the 95% interval over resampled people; NaN where there is no list."
-    who = person.dictionary_encode()
-    people, row = len(who.dictionary), who.indices.to_numpy()
-    if not people:
-        return Difference(float("nan"), float("nan"), float("nan"))
-    lists_P = np.bincount(row, minlength=people).astype(np.float64)
-    total_P = np.bincount(row, difference, people)
-    draws = [counts @ total_P / (counts @ lists_P) for counts in user_counts(people)]
-    return Difference(float(difference.mean()), *percentiles(np.concatenate(draws)))
+__all__ = ['KEEP', 'Kept', 'decide_keep', 'without_lm']
 
 # %% ../../nbs/api/model/07_keep.ipynb #3d88b604
 KEEP: dict[str, Callable[[Difference], bool]] = {  # value of `model.keep` → its rule
@@ -53,13 +37,13 @@ class Kept(NamedTuple):
 def decide_keep(
     ndcg_ranker: np.ndarray,  # float64 [L] NDCG@10 of each list of the deciding nights, by the ranker
     ndcg_lm: np.ndarray,  # float64 [L] with the language model on top
-    person: pa.Array,  # [L] whose list it is, int64 or string
+    person: np.ndarray,  # [L] whose list it is, of any sortable type
     keep: str,  # `model.keep`
 ) -> Kept:
     "Decide whether to keep the language model, by the paired difference on the deciding nights."
-    difference = difference_by_people(ndcg_lm - ndcg_ranker, person)
+    mean, draws = mean_draws((ndcg_lm - ndcg_ranker)[:, None], person=person)
+    value, low, high = difference = Difference(float(mean[0]), *percentiles(draws[:, 0]))
     kept = KEEP[keep](difference)
-    value, low, high = difference
     measured = (
         f"the language model changes the ranker's NDCG@10 of {ndcg_ranker.mean():.4f} by {value:+.4f} "
         f"[{low:+.4f}, {high:+.4f}] on {len(person):,} lists of the deciding nights"

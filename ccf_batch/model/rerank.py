@@ -11,13 +11,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ..base.console import say, step
 from ..base.errors import InputError
+from ..candidates.choose import Chosen
 from ..candidates.ranker import DEPTH, hash_rows
 from ..candidates.replay import Night
 from ..cf.encoder import Encoder, Examples, ItemFeatures, WarmStart, encoder_class
@@ -36,8 +37,7 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['SCALES', 'HELD_OUT', 'place_in_group', 'first_candidates', 'Lists', 'fit_scale', 'NightEncoder', 'Known',
            'known_rows', 'fit_as_of', 'NightEncoders', 'fit_nights', 'RerankedNight', 'ListValidation', 'Reserved',
-           'reserve', 'make_split', 'make_list_trainer', 'Replayed', 'Measured', 'measure', 'Reranker',
-           'train_reranker']
+           'reserve', 'make_split', 'make_list_trainer', 'Measured', 'measure', 'Reranker', 'train_reranker']
 
 # %% ../../nbs/api/model/08_rerank.ipynb #5379c4ce
 def place_in_group(
@@ -397,22 +397,6 @@ def make_list_trainer(
     return Trainer(model, catalogue, folds, split, validation, state_file, key)
 
 # %% ../../nbs/api/model/08_rerank.ipynb #a50e5da5
-class Replayed(Protocol):
-    "Replayed nights with the scores of rankers that were fitted on other nights."
-
-    @property
-    def nights(self) -> list[Night]:
-        "The nights, the newest first."
-
-    @property
-    def scores(self) -> list[np.ndarray]:
-        "Scores of each night's candidates, float32 [C]."
-
-    @property
-    def deciding(self) -> int:
-        "How many of the newest nights decide; the others are trained on."
-
-
 class Measured(NamedTuple):
     "Margins on the deciding nights, and what they decide."
 
@@ -434,7 +418,8 @@ def measure(
     ranker = [night.lists.ndcg(night.lists.offset) for night in deciding]
     lm = [night.lists.ndcg(margin) for night, margin in zip(deciding, margins, strict=True)]
     people = pa.concat_arrays([night.lists.batch.user_id for night in deciding])
-    kept = decide_keep(np.concatenate(ranker), np.concatenate(lm), people, keep)
+    person = people.dictionary_encode().indices.to_numpy()
+    kept = decide_keep(np.concatenate(ranker), np.concatenate(lm), person, keep)
     say(f"  {kept.sentence}")
     spread = [night.spread(margin) for night, margin in zip(deciding, margins, strict=True)]
     return Measured(spread, kept)
@@ -455,12 +440,13 @@ class Reranker(NamedTuple):
 def train_reranker(
     settings: Settings,
     assembly: Assembly,  # As of the training date
-    chosen: Replayed,
+    chosen: Chosen,
     state_file: Path,  # File of the training state between epochs
     key: str,  # Hash of everything that the result depends on
     resume: bool = True,  # From the state file, if it is of the same training
 ) -> Reranker:
     "Train the language model on the lists of replayed nights, and measure it on the deciding ones. Raises `InputError`."
+    assert settings.train.loss == "listwise"
     start = time.perf_counter()
     with step("Fitting the CF encoder as of each night", stage="fitting_encoder"):
         encoders = fit_nights(settings, assembly, [night.date for night in chosen.nights])
