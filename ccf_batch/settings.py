@@ -205,6 +205,8 @@ class Model(Group):
     """Layers of the nano LM."""
     lora_rank: int = Field(default=8, ge=1)
     """Rank of the LoRA adapter on a pretrained base."""
+    keep: Literal["unless-it-harms", "if-it-earns", "always", "never"] = "unless-it-harms"
+    """When a bundle keeps the language model, by what it adds to the ranker's NDCG@10 on the newest replayed nights. unless-it-harms: unless the interval is below 0; if-it-earns: if it is above 0; always: in any case; never: none is trained."""
 
 
 class Cf(Group):
@@ -248,6 +250,8 @@ class Fusion(Group):
 class Train(Group):
     "How a bundle is trained."
 
+    loss: Literal["listwise", "pointwise"] = "listwise"
+    """listwise: the LM learns to order the best candidates of replayed nights, on top of the ranker's score; pointwise: it learns from single labelled rows, as in the papers."""
     stages: Literal["auto", "joint", "staged"] = "auto"
     """joint: all parts at once; staged: the LM on text alone, then frozen, and the fusion (the paper's). auto: joint for the nano LM, staged for a pretrained one."""
 
@@ -266,11 +270,13 @@ class Train(Group):
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate of a cosine schedule with warm-up."""
     batch_examples: int = Field(default=128, ge=1)
-    """Examples an optimizer step."""
+    """Examples an optimizer step (pointwise)."""
+    batch_groups: int = Field(default=32, ge=1)
+    """Users with their candidates an optimizer step (listwise)."""
     offset: bool = True
-    """Add the CF encoder's logit to the margin, so that the LM learns only what the encoder misses."""
+    """Pointwise: add the CF encoder's logit to the margin, so that the LM learns only what the encoder misses."""
     refit: bool = True
-    """After training, fit the CF encoder once more with the validation rows as well."""
+    """Pointwise: after training, fit the CF encoder once more with the validation rows as well."""
     seed: int = Field(default=0, ge=0)
     """Seed of all random draws."""
     curves: Path | None = None

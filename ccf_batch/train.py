@@ -92,6 +92,8 @@ def train_pointwise(
     from ccf_batch.model.fit import fit_encoder, make_trainer, read_examples, refit_model
 
     seconds: dict[str, float] = {}
+    pointwise = settings.train.model_copy(update={"loss": "pointwise"})
+    settings = settings.model_copy(update={"train": pointwise})
     with step("Reading examples", stage="reading_examples"):
         catalogue = assembly.catalogue()
         supplied = any(assembly.has_supplied(split) for split in ("train", "valid"))

@@ -29,6 +29,7 @@ attributes.text = ["subjects"]
 model.hidden = 16
 model.layers = 1
 cf.factors = 3
+train.loss = "pointwise"
 prompt.template = "full"
 """
 

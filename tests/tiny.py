@@ -21,6 +21,7 @@ factors = 3
 folds = 2
 [train]
 epochs = 2
+loss = "pointwise"
 [score]
 threads = 1
 """

@@ -25,12 +25,12 @@ from ..data.assemble import Labelled
 from ..data.batch import Batch, Catalogue, item_text, rows_of
 from ..lm import causal_lm
 from .ccf import Model, untrained
-from .trainer import Fold, Split, Trainer
+from .trainer import Fold, RowValidation, Split, Trainer
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['RARE', 'Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'make_trainer', 'FinalEncoder',
-           'refit_encoder', 'refit_model', 'read_examples', 'deterministic']
+__all__ = ['RARE', 'Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'prepare_model', 'make_trainer',
+           'FinalEncoder', 'refit_encoder', 'refit_model', 'read_examples', 'deterministic']
 
 # %% ../../nbs/api/model/05_fit.ipynb #5cd56aeb
 class Users(NamedTuple):
@@ -82,6 +82,21 @@ def language_model(catalogue: Catalogue, settings: Settings) -> causal_lm.LM:
     return causal_lm.nano(texts, settings, seed=settings.train.seed)
 
 # %% ../../nbs/api/model/05_fit.ipynb #cc22fb91
+def prepare_model(
+    settings: Settings,
+    catalogue: Catalogue,
+    cf: Encoder,  # Fitted on `catalogue` and `user_ids`
+    user_ids: pa.Array,
+    cutoff: dt.datetime,  # Naive UTC: nothing at or after it was seen
+) -> Model:
+    "Make the untrained model: a fitted encoder, a language model, and a fusion between them."
+    with step(f"Preparing the language model {settings.model.base}", stage="preparing_lm"):
+        lm = language_model(catalogue, settings)
+        causal_lm.use_threads(settings.score.threads, lm.num_parameters())
+        say(f"  {lm.num_parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
+    return untrained(settings, lm, cf, catalogue, user_ids, cutoff)
+
+
 def make_trainer(
     settings: Settings,
     catalogue: Catalogue,
@@ -92,13 +107,10 @@ def make_trainer(
     file: Path,  # File of the training state between epochs
     state_of: str,  # Hash of everything that the state depends on
 ) -> Trainer:
-    "Make a trainer of an untrained model, its folds and its examples."
+    "Make a pointwise trainer of an untrained model, its folds and its examples."
+    assert settings.train.loss == "pointwise", "lists are trained on by `rerank`"
     cf, user_ids, fold_encoders = encoded
-    with step(f"Preparing the language model {settings.model.base}", stage="preparing_lm"):
-        lm = language_model(catalogue, settings)
-        causal_lm.use_threads(settings.score.threads, lm.num_parameters())
-        say(f"  {lm.num_parameters() / 1e6:.1f} M weights in {lm.dtype}: {lm.dtype_reason}")
-    model = untrained(settings, lm, cf, catalogue, user_ids, cutoff)
+    model = prepare_model(settings, catalogue, cf, user_ids, cutoff)
     index = np.arange(len(catalogue))
     folds = [Fold(part, part.items(catalogue, index)) for part, _ in fold_encoders]
     fold_of = np.full(len(train), -1)
@@ -113,11 +125,8 @@ def make_trainer(
     if len(train.candidate) < rows:
         left_out = rows - len(train.candidate)
         say(f"  {left_out:,} of them left out: no encoder was fitted before (cf.out_of_fold)")
-    splits = (
-        Split(train, rows_of(train.user_id, user_ids), fold[fold >= 0]),
-        Split(valid, rows_of(valid.user_id, user_ids), np.zeros(len(valid), np.int64)),
-    )
-    return Trainer(model, catalogue, folds, *splits, file, state_of)
+    split = Split(train, rows_of(train.user_id, user_ids), fold[fold >= 0])
+    return Trainer(model, catalogue, folds, split, RowValidation(catalogue, valid), file, state_of)
 
 # %% ../../nbs/api/model/05_fit.ipynb #5ab64e70
 class FinalEncoder(NamedTuple):

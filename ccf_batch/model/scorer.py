@@ -92,7 +92,7 @@ class Scorer:
         self,
         batch: Batch,
     ) -> Scored:
-        "Compute margins of all candidates of a batch, in its order."
+        "Compute margins of all candidates of a batch, in its order. Raises `ValueError` where a listwise model gets no `batch.offset`."
         parts = [
             self._block(batch.take(groups)) for groups in _parts(len(batch), self.prompts.block)
         ]
@@ -113,7 +113,11 @@ class Scorer:
             rows_Gd = model.user_rows(users, s_Hd, batch.history_offsets)
             z_C = torch.from_numpy(self.engine.score(groups, rows_Gd))
             margin = model.answer(z_C.to(rows_Gd.device)).cpu().numpy()
-        if model.settings.train.offset:
+        if model.settings.train.loss == "listwise":
+            if batch.offset is None:
+                raise ValueError("the batch has no offset: the score of the first stage, scaled")
+            margin = margin + batch.offset
+        elif model.settings.train.offset:
             margin = margin + cf_logit
         tokens = groups.tokens(items.texts.suffixes)
         return Scored(

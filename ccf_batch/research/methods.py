@@ -140,6 +140,9 @@ NO_ROW_CHANGES = {  # with these settings
     "score.hourly_price",  # only prints the cost of a night
     "score.max_bundle_age",  # a check
     "score.max_rejected",  # a check
+    "model.keep",  # decided on lists
+    "train.loss",  # pointwise in all plans
+    "train.batch_groups",  # of lists
 }
 
 

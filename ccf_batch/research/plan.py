@@ -16,7 +16,7 @@ from ..base.settings_file import format_errors, load_file, merge_trees
 from ..settings import Group, Settings, SettingsError
 
 # %% auto #0
-__all__ = ['P', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of']
+__all__ = ['P', 'POINTWISE', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of']
 
 # %% ../../nbs/api/research/00_plan.ipynb #421a476a
 class Data(Group):
@@ -68,6 +68,9 @@ class Plan(Group):
 
 
 P = TypeVar("P", bound=Plan)
+POINTWISE = {
+    "train": {"loss": "pointwise"}
+}  # methods are trained on labelled rows, as in the papers
 
 
 def read_plan(
@@ -97,7 +100,7 @@ def settings_of(
     file: Path,  # Of the plan
 ) -> Settings:
     "Merge the settings of workspace, plan and method; a `model.base` that begins with a dot is relative to the plan. Raises `SettingsError`."
-    tree = merge_trees(base.saved(), plan.settings, method.settings)
+    tree = merge_trees(base.saved(), plan.settings, method.settings, POINTWISE)
     if str(tree["model"]["base"]).startswith("."):
         tree["model"]["base"] = str((file.parent / tree["model"]["base"]).resolve())
     try:

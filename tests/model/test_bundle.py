@@ -18,6 +18,7 @@ from ccf_batch.model.scorer import Scorer
 
 CONFIG = (
     '[attributes]\ncategorical = ["genres"]\n[model]\nhidden = 16\nlayers = 1\n[cf]\nfactors = 3\n'
+    '[train]\nloss = "pointwise"\n'
 )
 BATCH = tiny.batch_of(np.random.default_rng(5), 20)
 

@@ -19,7 +19,10 @@ from ccf_batch.model.scorer import Scorer
 from ccf_batch.settings import Attributes, Settings
 
 SETTINGS = Settings(
-    attributes={"categorical": ["genres"]}, model={"hidden": 16, "layers": 1}, cf={"factors": 3}
+    attributes={"categorical": ["genres"]},
+    model={"hidden": 16, "layers": 1},
+    cf={"factors": 3},
+    train={"loss": "pointwise"},
 )
 ATOL = 2e-5  # float32 margins of a size of about 1, in another order of addition
 
