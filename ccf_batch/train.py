@@ -21,10 +21,13 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel', 'state_file', 'train_pointwise',
-           'print_validation', 'Trained', 'train_parts', 'run', 'command']
+           'print_validation', 'Trained', 'calibrate', 'train_parts', 'add_listwise', 'add_pointwise', 'run', 'command']
 
 # %% ../nbs/api/03_train.ipynb #9c2e86e7
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ccf_batch.candidates.choose import Chosen
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.model.bundle import Parts
     from ccf_batch.model.ccf import Model
@@ -151,7 +154,27 @@ class Trained(NamedTuple):
     metrics: dict[str, float]
     seconds: float  # Duration of training, earlier attempts included
 
+# %% ../nbs/api/03_train.ipynb #1876afea
+def calibrate(
+    chosen: Chosen,
+    margins: Sequence[np.ndarray]
+    | None = None,  # Of the nights that decided; None: those of the ranker
+    scale: float = 1.0,  # By which the ranker's scores are multiplied
+) -> Calibration | None:
+    "Fit the probability of a margin on the nights that decided; None, with a line, where these have too few positives."
+    import numpy as np
 
+    from ccf_batch.candidates.calibrate import fit_calibration
+
+    nights = chosen.nights[: chosen.deciding]
+    if margins is None:
+        margins = [score * np.float32(scale) for score in chosen.scores[: chosen.deciding]]
+    margin = np.concatenate([*margins, np.zeros(0, np.float32)])
+    label = np.concatenate([*(night.label for night in nights), np.zeros(0, np.int8)])
+    seen = ~np.isnan(margin)
+    return fit_calibration(margin[seen], label[seen])
+
+# %% ../nbs/api/03_train.ipynb #e0e01d02
 def train_parts(settings: TrainCommand) -> Trained:
     "Choose the first-stage ranker, and train the language model on top."
     from ccf_batch.candidates.choose import choose_ranker
@@ -165,10 +188,48 @@ def train_parts(settings: TrainCommand) -> Trained:
     assembly.build_users()
     with step("Choosing the first-stage ranker", seconds, stage="choosing_ranker"):
         chosen = choose_ranker(settings, assembly)
-    stage = Parts(settings, assembly.cutoff, chosen.ranker, horizon=chosen.plan.horizon)
-    model, metrics, model_s = train_pointwise(settings, assembly)
-    parts = stage._replace(model=model, calibration=Calibration(1.0, 0.0))
-    return Trained(parts, assembly.date, metrics, sum(seconds.values()) + model_s)
+    parts = Parts(settings, assembly.cutoff, chosen.ranker, horizon=chosen.plan.horizon)
+    metrics = {} if chosen.against is None else {"ndcg_ratio": chosen.against.ratio}
+    stage = Trained(parts, assembly.date, metrics, sum(seconds.values()))
+    if settings.model.keep == "never":
+        return stage._replace(parts=parts._replace(calibration=calibrate(chosen)))
+    add = add_listwise if settings.train.loss == "listwise" else add_pointwise
+    return add(settings, assembly, chosen, stage)
+
+# %% ../nbs/api/03_train.ipynb #95ca955f
+def add_listwise(
+    settings: TrainCommand, assembly: Assembly, chosen: Chosen, stage: Trained
+) -> Trained:
+    "Train the language model on lists, and keep it where `model.keep` says so."
+    from ccf_batch.model.rerank import train_reranker
+
+    key = training_key(settings, assembly.cutoff)
+    state = state_file(settings), key, settings.resume
+    reranker = train_reranker(settings, assembly, chosen, *state)
+    kept, metrics = reranker.kept, dict(stage.metrics)
+    if not math.isnan(kept.difference):
+        metrics |= {
+            "lm_ndcg_diff": kept.difference,
+            "lm_ndcg_low": kept.low,
+            "lm_ndcg_high": kept.high,
+        }
+    if kept.kept:
+        metrics["trained_parameters"] = reranker.trained_parameters
+    parts = stage.parts._replace(
+        scale=reranker.scale,
+        model=reranker.model if kept.kept else None,
+        calibration=calibrate(chosen, reranker.margins if kept.kept else None, reranker.scale),
+    )
+    return Trained(parts, stage.date, metrics, stage.seconds + reranker.seconds)
+
+
+def add_pointwise(
+    settings: TrainCommand, assembly: Assembly, chosen: Chosen, stage: Trained
+) -> Trained:
+    "Train the language model on labelled rows; its margin is the log-odds of a like."
+    model, metrics, seconds = train_pointwise(settings, assembly)
+    parts = stage.parts._replace(model=model, calibration=Calibration(1.0, 0.0))
+    return Trained(parts, stage.date, stage.metrics | metrics, stage.seconds + seconds)
 
 # %% ../nbs/api/03_train.ipynb #3d3ae980
 def run(
@@ -187,7 +248,7 @@ def run(
         deterministic(),
     ):
         lake.check(settings)
-        if settings.model.base != "nano":
+        if settings.model.keep != "never" and settings.model.base != "nano":
             causal_lm.locate(settings)  # before anything is fitted
         trained = train_parts(settings)
         with step("Writing the bundle", stage="writing_bundle"):
