@@ -331,6 +331,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'ccf_batch/candidates/generators.py'),
                                                  'ccf_batch.candidates.generators._descending': ( 'api/candidates/generators.html#_descending',
                                                                                                   'ccf_batch/candidates/generators.py'),
+                                                 'ccf_batch.candidates.generators._inverse': ( 'api/candidates/generators.html#_inverse',
+                                                                                               'ccf_batch/candidates/generators.py'),
                                                  'ccf_batch.candidates.generators._runs': ( 'api/candidates/generators.html#_runs',
                                                                                             'ccf_batch/candidates/generators.py'),
                                                  'ccf_batch.candidates.generators._strongest': ( 'api/candidates/generators.html#_strongest',

@@ -23,7 +23,7 @@ from ..metrics import ndcg_at
 
 # %% auto #0
 __all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'WEIGHTS', 'PENALTIES', 'PENALTY', 'MOST_BYTES',
-           'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS', 'MOST_ROUNDS', 'PATIENCE',
+           'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS', 'MOST_ROUNDS', 'EVERY', 'PATIENCE',
            'ROUNDS', 'Examples', 'Groups', 'groups_of', 'check_examples', 'check_features', 'hash_rows', 'Sampled',
            'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit', 'Ranker',
            'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
@@ -738,6 +738,7 @@ PARAMETERS = {
     "verbose": -1,
 }
 MOST_ROUNDS = 400
+EVERY = 5  # rounds between two measurements
 PATIENCE = 30  # rounds without a gain after which the search ends
 ROUNDS = 100  # where there is one night only
 
@@ -768,8 +769,8 @@ class NightCurve:
         )
         self.booster.add_valid(left_out, "left_out")
 
-    def advance(self) -> np.ndarray:  # float64 [G]
-        "Add a round and measure."
+    def advance(self, rounds: int) -> np.ndarray:  # float64 [G]
+        "Add rounds and measure."
         ndcg = np.zeros(0)
 
         def measure(score: np.ndarray, _: object) -> tuple[str, float, bool]:
@@ -777,7 +778,8 @@ class NightCurve:
             ndcg = ndcg_by_group(self.rivals, score)
             return "ndcg", float(ndcg.mean()), True
 
-        self.booster.update()
+        for _ in range(rounds):
+            self.booster.update()
         self.booster.eval_valid(measure)
         return ndcg
 
@@ -786,8 +788,8 @@ def choose_rounds(splits: Sequence[Split], columns: Sequence[str], seed: int) ->
     "Choose the number of rounds with the highest mean NDCG@10 over the groups of all left-out nights."
     nights = [NightCurve(split, columns, seed) for split in splits]
     best, best_round = -1.0, 0
-    for number in range(1, MOST_ROUNDS + 1):
-        mean = float(np.concatenate([night.advance() for night in nights]).mean())
+    for number in range(EVERY, MOST_ROUNDS + 1, EVERY):
+        mean = float(np.concatenate([night.advance(EVERY) for night in nights]).mean())
         if mean > best:
             best, best_round = mean, number
         if number - best_round >= PATIENCE:

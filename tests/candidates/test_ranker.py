@@ -90,8 +90,8 @@ def test_a_night_of_one_group_does_not_decide_the_rounds(monkeypatch):
         def __init__(self, split, columns, seed):
             self.small, self.round = split == "small", 0
 
-        def advance(self):
-            self.round += 1
+        def advance(self, rounds):
+            self.round += rounds
             asked.append(self.round)
             if self.small:  # best after one round
                 return np.array([1 / self.round])
@@ -100,7 +100,7 @@ def test_a_night_of_one_group_does_not_decide_the_rounds(monkeypatch):
     monkeypatch.setattr(r, "NightCurve", Curve)
     assert r.choose_rounds(["large", "small"], COLUMNS, 0) == 50
     assert max(asked) == 50 + r.PATIENCE
-    assert r.choose_rounds(["small"], COLUMNS, 0) == 1
+    assert r.choose_rounds(["small"], COLUMNS, 0) == r.EVERY
 
 
 def test_the_penalty_that_is_best_on_left_out_nights_is_taken(training):
