@@ -228,8 +228,8 @@ class Cf(Group):
     """MF: add factors pooled over the history to the user's own, which also gives a vector to users who came after the fit."""
     history_length: int = Field(default=50, ge=1, le=200)
     """Liked items that an encoder with histories reads, the newest ones; may be more than the prompt shows."""
-    max_examples: int = Field(default=200_000, ge=1)
-    """Newest labelled rows that the encoder is fitted on, at least `train.max_examples`."""
+    max_examples: int | None = Field(default=None, ge=1)
+    """Newest likes that the encoder is fitted on, each with its negatives, and never fewer than make `train.max_examples` rows; unset: all. The output gives the number left out."""
     out_of_fold: Literal["k-fold", "time-forward", "in-sample"] = "k-fold"
     """CF vectors that the LM is trained on. k-fold: from encoders fitted on the other folds; time-forward: from encoders fitted on earlier rows only; in-sample: from the encoder itself, which makes the LM trust it too much."""
     folds: int = Field(default=5, ge=2)

@@ -92,7 +92,14 @@ def train_pointwise(
 ) -> TrainedModel:
     "Read the labelled examples, fit the parts of a model and train it."
     from ccf_batch.cf.encoder import encoder_name
-    from ccf_batch.model.fit import fit_encoder, make_trainer, read_examples, refit_model
+    from ccf_batch.model.fit import (
+        describe,
+        fit_encoder,
+        make_trainer,
+        read_examples,
+        refit_model,
+        unknown_to,
+    )
 
     seconds: dict[str, float] = {}
     pointwise = settings.train.model_copy(update={"loss": "pointwise"})
@@ -106,12 +113,15 @@ def train_pointwise(
     title = f"Fitting the CF encoder {encoder_name(settings)}, {settings.cf.out_of_fold}"
     with step(title, seconds, stage="fitting_encoder"):
         encoded = fit_encoder(train, catalogue, settings, valid)
+        for sentence in unknown_to(encoded, train, valid).sentences():
+            say(f"  valid: {sentence}")
     key = training_key(settings, assembly.cutoff)
     parts = catalogue, train, valid, assembly.cutoff, encoded
     trainer = make_trainer(settings, *parts, state_file(settings), key)
     with step("Training", stage="training"):
         log = trainer.run(settings.resume)
-    metrics = print_validation(log) | {"trained_parameters": trainer.trained_parameters}
+    metrics = print_validation(log, describe(valid, settings))
+    metrics["trained_parameters"] = trainer.trained_parameters
     model = trainer.model
     if settings.train.refit:
         with step(
@@ -122,7 +132,10 @@ def train_pointwise(
     return TrainedModel(model, metrics, total)
 
 # %% ../nbs/api/03_train.ipynb #f5a97897
-def print_validation(log: list[dict[str, Any]]) -> dict[str, float]:
+def print_validation(
+    log: list[dict[str, Any]],
+    described: str,  # Validation rows: their number, users and days
+) -> dict[str, float]:
     "Print the table of validated states; returns the metrics of the best one."
     rows = [("CF logit alone", "", *(f"{log[0][f'cf_{k}']:.4f}" for k in VALIDATION_METRICS))]
     for r in log:
@@ -130,7 +143,7 @@ def print_validation(log: list[dict[str, Any]]) -> dict[str, float]:
         rows.append(
             (f"{r['name']}, epoch {r['epoch']}", loss, *(f"{r[k]:.4f}" for k in VALIDATION_METRICS))
         )
-    title = f"Validation: {log[0]['rows']:,} examples; UAUC over {log[0]['users']:,} users"
+    title = f"Validation: {described}; UAUC over {log[0]['users']:,} users"
     table(title, ["state", ">training loss", ">AUC", ">UAUC", ">log loss"], rows)
     last = [r for r in log if r["stage"] == log[-1]["stage"]]
     kept = max(last, key=lambda r: r["auc"])

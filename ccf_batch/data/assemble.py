@@ -18,12 +18,20 @@ from ..base.console import progress
 from ..base.errors import InputError
 from .batch import Batch, Catalogue
 from .database import execute, fetch_arrow, fetch_row
+from ccf_batch.data.labels import (
+    MOST_PARTS,
+    HadBefore,
+    Negatives,
+    OmittedRows,
+    Validation,
+    choose_validation,
+    decide_negatives,
+)
 from .lake import table_glob
 from ..settings import GENERATOR_NAMES, Settings
 
 # %% auto #0
-__all__ = ['EXPLICIT_SHARE', 'DRAWS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Negatives', 'decide_negatives', 'OmittedRows',
-           'Labelled', 'FirstStage', 'Assembly']
+__all__ = ['DRAWS', 'LEFT_OUT', 'NOT_OFFERED', 'COUNTS', 'AsOf', 'Labelled', 'FirstStage', 'Assembly']
 
 # %% ../../nbs/api/data/10_assemble.ipynb #4874392b
 if TYPE_CHECKING:
@@ -140,76 +148,8 @@ class AsOf:
         )
         execute(con, "data/assemble/events", **self.known_parameters)
         execute(con, "data/assemble/offers", exclude=settings.candidates.exclude_seen)
+        execute(con, "data/assemble/labelled_events")
         self._users_built, self.limit_users = True, limit_users
-
-# %% ../../nbs/api/data/10_assemble.ipynb #6995aa41
-EXPLICIT_SHARE = 0.05  # of events that are dislikes: from there on, `auto` samples no negatives
-
-
-class Negatives(NamedTuple):
-    "Source of negatives, and the numbers that decided it."
-
-    source: str  # explicit, sampled or both
-    setting: str  # Value of `train.negatives_from`
-    events: int  # Known
-    likes: int  # Known events that are likes
-
-    @property
-    def explicit(self) -> bool:
-        "Whether dislikes are examples."
-        return self.source != "sampled"
-
-    @property
-    def sampled(self) -> bool:
-        "Whether each like gets sampled negatives."
-        return self.source != "explicit"
-
-    def __str__(self) -> str:
-        source = "explicit and sampled" if self.source == "both" else self.source
-        dislikes, events = self.events - self.likes, f"{self.events:,} events"
-        if self.setting != "auto":
-            reason = f"train.negatives_from; {dislikes:,} of {events} are dislikes"
-        elif not dislikes:
-            reason = f"auto: none of {events} is a dislike"
-        else:
-            side = "under" if self.sampled else "at least"
-            reason = f"auto: {dislikes:,} of {events} are dislikes, {side} {EXPLICIT_SHARE:.0%}"
-        return f"{source} ({reason})"
-
-# %% ../../nbs/api/data/10_assemble.ipynb #e8c67db4
-def decide_negatives(
-    setting: str,  # `train.negatives_from`: auto, explicit, sampled or both
-    events: int,  # Known
-    likes: int,  # Known events that are likes
-) -> Negatives:
-    "Decide where negatives come from; `auto` goes by the share of dislikes: at least 5% explicit, 0 sampled, else both."
-    if setting != "auto":
-        source = setting
-    elif events == likes:
-        source = "sampled"
-    else:
-        source = "explicit" if events - likes >= EXPLICIT_SHARE * events else "both"
-    return Negatives(source, setting, events, likes)
-
-# %% ../../nbs/api/data/10_assemble.ipynb #1b1fadcc
-class OmittedRows(NamedTuple):
-    "Labelled rows that are no examples, by reason."
-
-    older: int = 0  # than the newest that `cf.max_examples` allows
-    of_user: int = 0  # than the newest of their user that `train.max_examples_per_user` allows
-    unpaired: int = 0  # likes for which no negative could be sampled
-    dislikes: int = 0  # where negatives are sampled only
-
-    def sentences(self) -> list[str]:
-        "Describe each number that is not 0."
-        texts = {
-            "older": "older ones left out (cf.max_examples)",
-            "of_user": "older ones of busy users left out (train.max_examples_per_user)",
-            "unpaired": "likes left out: no negative could be sampled for them, because their users had "
-            "taken nearly everything that was available",
-            "dislikes": "dislikes left out (train.negatives_from)",
-        }
-        return [f"{n:,} {texts[reason]}" for reason, n in self._asdict().items() if n]
 
 # %% ../../nbs/api/data/10_assemble.ipynb #647fcda4
 DRAWS = 8  # draws a negative; in a small catalogue many fall on items that the user has taken
@@ -238,6 +178,17 @@ class Labelled(AsOf):
     # Of the last `examples` or `examples_after`:
     omitted = OmittedRows()
     decided: Negatives | None = None  # None: the examples were supplied
+    validation: Validation | None = None  # None: supplied examples, or not the split `valid`
+    had_before: HadBefore | None = None  # None: the examples were supplied
+
+    def notes(self) -> list[str]:
+        "Describe the last examples: what was left out, which rows validate, and who had the items before."
+        exclude_seen = self.settings.candidates.exclude_seen
+        return [
+            *self.omitted.sentences(),
+            *(self.validation.sentences() if self.validation else []),
+            *(self.had_before.sentences(exclude_seen) if self.had_before else []),
+        ]
 
     def negatives(self) -> Negatives:
         "Decide where negatives come from, by the events known at the cut-off."
@@ -250,35 +201,54 @@ class Labelled(AsOf):
         split: str,  # `train` or `valid`
     ) -> Batch:
         "Read the newest labelled rows of a split, as groups by user and time; raises `InputError`."
-        settings = self.settings.train
-        max_rows = max(settings.max_examples, self.settings.cf.max_examples)
+        settings, likes = self.settings.train, self.settings.cf.max_examples
         self.build_users()
+        valid, self.validation = split == "valid", None
         if self.has_supplied("train") or self.has_supplied("valid"):
-            newest = max_rows if split == "train" else settings.max_examples
-            return self._read_supplied(split, dt.datetime.min, newest)
+            return self._read_supplied(
+                split, dt.datetime.min, settings.max_examples, 0 if valid else likes
+            )
         self.decided = negatives = self.negatives()
-        valid = split == "valid"
-        events = self._events_for(max_rows, negatives)
-        limits = dict(
-            per_user=self._events_for(settings.max_examples_per_user, negatives),
-            dislikes=negatives.explicit,
-        )
+        rules = self._rules(negatives)
+        per_user = self._events_for(settings.max_examples_per_user, negatives)
         newest = self._events_for(settings.max_examples, negatives)
+        execute(self.con, "data/assemble/newest_events", per_user=per_user, **rules)
+        events, offered, of_users, kept, users = fetch_row(
+            self.con, "data/assemble/labelled_totals", newest=newest, likes=likes, **rules
+        )
+        validation = self._choose_validation(kept, users, newest)
         execute(
             self.con,
             "data/assemble/labelled_newest",
-            newest=newest,
-            rows=events,
+            rows=kept,
+            valid_from=validation.since if validation else self.cutoff,
             valid=valid,
-            **limits,
         )
         self.omitted = OmittedRows()
-        if not valid:
-            (of_user,) = fetch_row(self.con, "data/assemble/events_beyond", **limits)
-            dislikes = 0 if negatives.explicit else negatives.events - negatives.likes
-            older = max(0, negatives.events - dislikes - of_user - events)
-            self.omitted = OmittedRows(older, of_user, dislikes=dislikes)
+        if valid:
+            self.validation = validation
+        else:
+            self.omitted = OmittedRows(
+                older=of_users - kept,
+                of_user=offered - of_users,
+                dislikes=negatives.events - events,
+                repeats=events - offered,
+            )
         return self._read_groups(negatives.sampled)
+
+    def _rules(self, negatives: Negatives) -> dict[str, Any]:
+        "Parameters of statements: which events can be labelled rows."
+        return dict(dislikes=negatives.explicit, exclude_seen=self.settings.candidates.exclude_seen)
+
+    def _choose_validation(self, rows: int, users: int, most: int) -> Validation | None:
+        "Choose the rows of `newest_events` that validate; None where there are no rows."
+        enough = min(rows // MOST_PARTS, most) + 1
+        newest = fetch_arrow(self.con, "data/assemble/newest_moments", rows=enough)
+        if not len(newest):
+            return None
+        event_ts = _to_numpy(newest["event_ts"].combine_chunks(), "datetime64[us]")
+        user = _to_numpy(newest["user_row"].combine_chunks(), "int32")
+        return choose_validation(event_ts, user, rows, users, self.settings, most)
 
     def _events_for(self, rows: int, negatives: Negatives) -> int:
         "Return the number of events, at least 1, that make about this many examples."
@@ -294,21 +264,24 @@ class Labelled(AsOf):
     ) -> Batch:
         "Read labelled rows from `since` to the cut-off, for evaluation; a supplied `test` split is used as it is."
         self.build_users()
+        self.validation = None
         if self.has_supplied("test"):
-            return self._read_supplied("test", since, 2**62)
+            return self._read_supplied("test", since, 0, None)
         self.decided = negatives = negatives or self.negatives()
-        execute(self.con, "data/assemble/labelled_since", since=since, dislikes=negatives.explicit)
-        self.omitted = OmittedRows()
-        if not negatives.explicit:
-            (dislikes,) = fetch_row(self.con, "data/assemble/dislikes_since", since=since)
-            self.omitted = OmittedRows(dislikes=dislikes)
+        execute(self.con, "data/assemble/labelled_since", since=since, **self._rules(negatives))
+        events, likes = fetch_row(self.con, "data/assemble/feedback_since", since=since)
+        (used,) = fetch_row(self.con, "data/assemble/labelled_count")
+        dislikes = 0 if negatives.explicit else events - likes
+        self.omitted = OmittedRows(dislikes=dislikes, repeats=events - dislikes - used)
         return self._read_groups(negatives.sampled)
 
     def has_supplied(self, split: str) -> bool:
         "Return whether the lake holds supplied examples of a split."
         return bool(glob.glob(table_glob(self.settings, f"examples/split={split}")))
 
-    def _read_supplied(self, split: str, since: dt.datetime, newest: int) -> Batch:
+    def _read_supplied(
+        self, split: str, since: dt.datetime, newest: int, likes: int | None
+    ) -> Batch:
         "Read the supplied rows of a split; raises `InputError` where only another split is supplied."
         if not self.has_supplied(split):
             raise InputError(
@@ -320,10 +293,11 @@ class Labelled(AsOf):
             since=since,
             cutoff=self.cutoff,
         )
-        execute(self.con, "data/assemble/labelled_supplied", newest=newest, **rows)
+        execute(self.con, "data/assemble/labelled_supplied", newest=newest, likes=likes, **rows)
         (total,) = fetch_row(self.con, "data/assemble/examples_total", **rows)
         (used,) = fetch_row(self.con, "data/assemble/labelled_count")
         self.omitted, self.decided = OmittedRows(older=total - used), None
+        self.had_before = None
         return self._read_groups(sampled=False)
 
     def _read_groups(self, sampled: bool) -> Batch:
@@ -336,10 +310,13 @@ class Labelled(AsOf):
                 seed=self.settings.train.seed,
                 negatives=negatives,
                 draws=DRAWS * negatives,
+                exclude_seen=self.settings.candidates.exclude_seen,
             )
             (unpaired,) = fetch_row(self.con, "data/assemble/remove_unpaired")
             self.omitted = self.omitted._replace(unpaired=unpaired)
             execute(self.con, "data/assemble/add_negatives")
+        if self.decided is not None:
+            self.had_before = HadBefore(*fetch_row(self.con, "data/assemble/had_before"))
         length = self.settings.history_length
         execute(self.con, "data/assemble/moments", history_length=length)
         return _example_batch(
@@ -360,6 +337,12 @@ class Labelled(AsOf):
         if self.decided is not None and not self.decided.events:
             fix = "ingest some, or take a later date"
             return f"there are no {name}: no event is known before {self.date}; {fix}"
+        if self.omitted.repeats and not rows and not self.omitted.unpaired:
+            return (
+                f"there are no {name}: {_count(self.omitted.repeats, 'event')} repeat earlier ones of the same user "
+                f"and item, and candidates.exclude_seen = {self.settings.candidates.exclude_seen} does not offer these "
+                "again; set it to none where people take things again"
+            )
         if self.omitted.unpaired and not likes:
             return (
                 f"no negative can be sampled for the {name}: at the time of each like, its user had taken "

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..base import atomic
 from ..base.html import Sheet, show
+from ..data.labels import Unknown
 from ..metrics import RESAMPLES, Resampled, paired_difference, rela_impr, resample
 from ..settings import Settings
 
@@ -96,6 +97,7 @@ class BaselineMargins(NamedTuple):
 
     margins: dict[str, np.ndarray]  # By baseline: float64 [C]
     warm: np.ndarray  # bool [C]: user and item have training rows
+    unknown: Unknown  # Shares of users and items without training rows
 
 
 def baseline_margins(
@@ -133,7 +135,9 @@ def baseline_margins(
                 "parameters": fitted.parameters,
             }
     trained_item = np.bincount(rows[1], minlength=len(catalogue)) > 0
-    return BaselineMargins(margins, (pairs[0] >= 0) & trained_item[batch.candidate])
+    known = trained_item[batch.candidate]
+    unknown = Unknown(float(np.mean(user_rows < 0)), float(np.mean(~known)))
+    return BaselineMargins(margins, (pairs[0] >= 0) & known, unknown)
 
 # %% ../../nbs/api/evaluation/04_compare.ipynb #d5310296
 def sheets(

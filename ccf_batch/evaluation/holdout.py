@@ -306,7 +306,7 @@ def add_bundle(
 def _describe_rows(assembly: Assembly, batch: Batch, name: str) -> None:
     "Print where negatives come from and what is left out. Raises `NothingToDo` where no row is left."
     say(f"  negatives: {assembly.decided or 'as supplied'}")
-    for sentence in assembly.omitted.sentences():
+    for sentence in assembly.notes():
         say(f"  {sentence}")
     reason = assembly.missing_class(batch, name)
     if reason and not len(batch.candidate):
@@ -385,4 +385,5 @@ def add_baselines(
     if batch.not_cold is not None:
         warm = batch.not_cold == 1
     holdout.notes.append(f"Baselines: fitted on the {rows:,} training rows of bundle {bundle.id}.")
+    holdout.notes += [f"Rows measured: {text}." for text in fitted.unknown.sentences()]
     return FittedBaselines(list(fitted.margins), rows, warm)

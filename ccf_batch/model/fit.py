@@ -23,6 +23,7 @@ from ..cf.encoder import Encoder, Examples, encoder_class
 from ..cf.out_of_fold import FoldEncoder, fit_folds
 from ..data.assemble import Labelled
 from ..data.batch import Batch, Catalogue, item_text, rows_of
+from ..data.labels import Unknown
 from ..lm import causal_lm
 from .ccf import Model, untrained
 from .trainer import Fold, RowValidation, Split, Trainer
@@ -30,7 +31,7 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['RARE', 'Users', 'users_of', 'Encoded', 'fit_encoder', 'language_model', 'prepare_model', 'make_trainer',
-           'FinalEncoder', 'refit_encoder', 'refit_model', 'read_examples', 'deterministic']
+           'FinalEncoder', 'refit_encoder', 'refit_model', 'describe', 'read_examples', 'unknown_to', 'deterministic']
 
 # %% ../../nbs/api/model/05_fit.ipynb #5cd56aeb
 class Users(NamedTuple):
@@ -165,6 +166,20 @@ def refit_model(
 RARE = 0.01  # share of examples; a class below it gets a warning
 
 
+def describe(
+    batch: Batch,
+    settings: Settings,  # `domain.zone`
+) -> str:
+    "Count the rows and users of labelled rows, and name their first and last day."
+    rows, users = len(batch.candidate), len(batch.user_id.unique())
+    if not rows:
+        return "0 examples"
+    assert batch.event_ts is not None
+    ends: list[dt.datetime] = [batch.event_ts.min().item(), batch.event_ts.max().item()]
+    first, last = (settings.date_after(instant) - dt.timedelta(days=1) for instant in ends)
+    return f"{rows:,} examples of {users:,} users, {first} to {last}"
+
+
 def read_examples(
     assembly: Labelled,
     split: str,  # train or valid
@@ -174,8 +189,10 @@ def read_examples(
     batch = assembly.examples(split)
     assert batch.label is not None
     rows, likes = len(batch.candidate), int(batch.label.sum())
-    say(f"  {split}: {rows:,} examples, {likes:,} likes, {len(batch):,} groups of user and history")
-    for sentence in assembly.omitted.sentences():
+    say(
+        f"  {split}: {describe(batch, settings)}, {likes:,} likes, {len(batch):,} groups of user and history"
+    )
+    for sentence in assembly.notes():
         say(f"  {split}: {sentence}")
     reason = assembly.missing_class(batch, f"{split} examples before {assembly.date}")
     if reason:
@@ -187,6 +204,19 @@ def read_examples(
             "domain.liked_above and train.negatives_from"
         )
     return batch
+
+# %% ../../nbs/api/model/05_fit.ipynb #6657fc62
+def unknown_to(
+    encoded: Encoded,
+    train: Batch,  # That it was fitted on
+    batch: Batch,
+) -> Unknown:
+    "Measure how much of a batch has no training row."
+    known = np.unique(train.candidate)
+    return Unknown(
+        float(np.mean(rows_of(batch.user_id, encoded.user_ids) < 0)),
+        float(np.mean(~np.isin(batch.candidate, known))),
+    )
 
 # %% ../../nbs/api/model/05_fit.ipynb #6148fe37
 @contextlib.contextmanager

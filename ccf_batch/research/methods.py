@@ -87,7 +87,7 @@ def read_rows(
             batch = after.examples_after(before.cutoff, before.negatives())
         else:
             batch = before.examples(name)
-        for sentence in assembly.omitted.sentences():
+        for sentence in assembly.notes():
             say(f"  {name}: {sentence}")
         parts[name] = batch
         assert batch.label is not None
@@ -240,6 +240,7 @@ class MethodRunner:
             settings.train.negatives_from,
             settings.train.max_examples_per_user,
             settings.cf.max_examples,
+            settings.candidates.exclude_seen,
             settings.domain.model_dump(),
             settings.users.model_dump(),
             settings.score.shard_users,
@@ -264,6 +265,7 @@ class MethodRunner:
             settings.train.negatives,
             settings.train.negatives_from,
             settings.train.max_examples_per_user,
+            settings.candidates.exclude_seen,
             settings.train.seed,
             settings.users.model_dump(),
             settings.score.shard_users,
@@ -282,7 +284,7 @@ class MethodRunner:
         rows = self.rows(settings)
         costs: dict[str, dict[str, Any]] = {}
         both = rows.valid + rows.test
-        margins, _ = baseline_margins(
+        margins, *_ = baseline_margins(
             rows.train, rows.catalogue.item_id, both, rows.catalogue, settings, costs
         )
         margin = margins[method].astype(np.float32)

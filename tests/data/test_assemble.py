@@ -209,6 +209,7 @@ def test_examples_tell_only_what_came_before(tmp_path_factory, world, history, n
         root,
         prompt={"history_length": history},
         train={"max_examples": newest, "negatives_from": "explicit"},
+        candidates={"exclude_seen": "none"},
         cf=cf,
     )
     assembly = Assembly(connect(threads=1), s, date)
@@ -267,12 +268,18 @@ def check_examples(batch: Batch, oracle: Oracle, length: int) -> None:
 
 
 @examples(30)
-@given(world=worlds(implicit=True), negatives=st.integers(1, 4), seed=st.integers(0, 3))
-def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negatives, seed):
+@given(
+    world=worlds(implicit=True),
+    negatives=st.integers(1, 4),
+    seed=st.integers(0, 3),
+    exclude=st.sampled_from(["all", "liked", "none"]),
+)
+def test_negatives_could_have_been_offered(tmp_path_factory, world, negatives, seed, exclude):
     items, events, date = world
     root = tmp_path_factory.mktemp("world")
     write_lake(root, items, events)
-    s = settings_for(root, train={"negatives": negatives, "seed": seed})
+    train = {"negatives": negatives, "seed": seed}
+    s = settings_for(root, train=train, candidates={"exclude_seen": exclude})
     assembly = Assembly(connect(threads=1), s, date)
     oracle = Oracle(items, events, assembly.cutoff)
     batch = assembly.examples_after(START)
@@ -283,23 +290,34 @@ def test_negatives_were_available_and_not_taken(tmp_path_factory, world, negativ
     rows = rows_of(batch)
     likes = Counter((u, r, ts) for u, r, y, ts in rows if y == 1)
     known = Counter((e.user, oracle.row[e.item], e.ts) for e in oracle.known)
-    assert likes <= known and assembly.omitted.unpaired == (known - likes).total()
-    counted = Counter(e.item for e in oracle.known)
+    left_out = assembly.omitted
+    assert likes <= known and left_out.unpaired + left_out.repeats == (known - likes).total()
+    if exclude != "none":  # each user has an item once, and for the first time
+        pairs = [(u, r) for u, r, _ in known]
+        assert left_out.repeats == len(list(known.elements())) - len(set(pairs))
+        assert all(
+            n == 1 and min(t for u, r, t in known if (u, r) == (user, row)) == ts
+            for (user, row, ts), n in likes.items()
+        )
+    first = {}
+    for e in oracle.known:
+        first[e.item] = min(e.ts, first.get(e.item, e.ts))
+
+    def offered(user, r, ts):
+        "Whether an item existed, was available, and was neither taken at that moment nor left out."
+        item = oracle.items[r]
+        exists = item.id in first and (item.since or first[item.id]) <= ts
+        had = r in oracle.seen(user, by=ts) if exclude != "none" else (user, r, ts) in known
+        return exists and item.available(ts) and not had
+
     sampled = Counter((u, ts) for u, _, y, ts in rows if y == 0)
-    for user, r, label, ts in rows:
-        if label == 0:
-            assert oracle.items[r].available(ts)
-            assert r not in oracle.seen(user, by=ts)
-            assert counted[oracle.items[r].id] > 0
+    assert all(offered(user, r, ts) for user, r, label, ts in rows if label == 0)
     for (user, ts), n in sampled.items():
         assert n <= negatives * sum(1 for u, _, t in set(likes) if (u, t) == (user, ts))
     # a like without a negative is no example, and one that had nothing to be told from has none
     assert {(u, ts) for u, _, ts in likes} == set(sampled)
     for user, _, ts in likes:
-        assert any(
-            oracle.items[r].available(ts) and counted[i.id] and r not in oracle.seen(user, by=ts)
-            for r, i in enumerate(oracle.items)
-        )
+        assert any(offered(user, r, ts) for r in range(len(oracle.items)))
     # the same seed, the same rows, whatever the threads
     again = Assembly(connect(threads=2), s, date).examples_after(START)
     assert sorted(rows_of(again)) == sorted(rows)

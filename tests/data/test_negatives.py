@@ -10,8 +10,9 @@ from ccf_batch import ingest, train
 from ccf_batch.base.console import main
 from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load
-from ccf_batch.data.assemble import EXPLICIT_SHARE, Assembly, OmittedRows, decide_negatives
+from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect
+from ccf_batch.data.labels import EXPLICIT_SHARE, OmittedRows, decide_negatives
 from ccf_batch.model.fit import read_examples
 
 HOUR = dt.timedelta(hours=1)
@@ -23,6 +24,8 @@ liked_above = 0
 interactions = "purchases.csv"
 items = "products.csv"
 columns = { rating = "Quantity" }
+[candidates]
+exclude_seen = "none"
 """
 
 
@@ -42,8 +45,8 @@ def shop(folder, rows):
     "A workspace with these purchases, ingested from CSV files."
     lines = "".join(f"{u},{i},{ts:%Y-%m-%d %H:%M:%S},{q}\n" for u, i, ts, q in rows)
     (folder / "purchases.csv").write_text("user_id,item_id,event_ts,Quantity\n" + lines)
-    items = "".join(f"i{n},Product {n}\n" for n in range(80))
-    (folder / "products.csv").write_text("item_id,title\n" + items)
+    items = "".join(f"i{n},Product {n},2026-01-01 00:00:00\n" for n in range(80))
+    (folder / "products.csv").write_text("item_id,title,available_from\n" + items)
     config = folder / "ccf.toml"
     config.write_text(SHOP)
     ingest.run(load(ingest.IngestCommand, config, ["--source", str(folder)]))
@@ -71,23 +74,27 @@ def test_a_few_returns_do_not_switch_sampling_off(tmp_path, returned, source, li
     negatives = assembly.negatives()
     assert (negatives.source, str(negatives)) == (source, line)
     expected = {}
-    for split, part in (("train", rows[:1079]), ("valid", rows[1079:])):
+    for split, part in (("train", rows[:1056]), ("valid", rows[1056:])):  # the last six days
         likes = sum(quantity > 0 for *_, quantity in part)
         expected[split] = (5 * likes + len(part) - likes, likes)  # a return is an example, too
         assert 0.19 < likes / expected[split][0] <= 0.2
     assert sizes(assembly) == expected
     if not returned:
-        assert expected == {"train": (5395, 1079), "valid": (605, 121)}
+        assert expected == {"train": (5280, 1056), "valid": (720, 144)}
 
 
-def test_sampled_negatives_beside_dislikes_were_not_taken(tmp_path):
-    "A sampled negative is no item that the user took by then, liked or not."
-    rows = purchases(returned=24)
-    assembly = Assembly(connect(), load(config=shop(tmp_path, rows)))
+@pytest.mark.parametrize("exclude_seen", ["all", "liked", "none"])
+def test_sampled_negatives_beside_dislikes_could_have_been_offered(tmp_path, exclude_seen):
+    "A sampled negative is no item of that moment, and none that the night would have left out by then."
+    rows = purchases(returned=240)
+    flags = ["--candidates.exclude-seen", exclude_seen, "--train.negatives-from", "both"]
+    assembly = Assembly(connect(), load(config=shop(tmp_path, rows), flags=flags))
     batch = assembly.examples("train")
-    item_id, first = assembly.catalogue().item_id.to_pylist(), {}
-    for user, item, ts, _ in rows:
-        first.setdefault((user, item), ts)
+    item_id, first, had = assembly.catalogue().item_id.to_pylist(), {}, 0
+    for user, item, ts, quantity in rows:
+        if exclude_seen == "all" or (exclude_seen == "liked" and quantity > 0):
+            first.setdefault((user, item), ts)
+    taken = {(user, item): ts for user, item, ts, _ in reversed(rows)}  # for the first time
     events = {(user, item, ts): quantity for user, item, ts, quantity in rows}
     sampled = 0
     users = batch.user_id.take(batch.group_of).to_pylist()
@@ -96,10 +103,14 @@ def test_sampled_negatives_beside_dislikes_were_not_taken(tmp_path):
         quantity = events.get((user, item_id[row], ts))
         if quantity is not None:
             assert label == (quantity > 0)
+            assert first.get((user, item_id[row]), ts) >= ts  # no repeat
             continue
         sampled += 1
         assert label == 0 and first.get((user, item_id[row]), ts + DAY) > ts
+        had += taken.get((user, item_id[row]), ts) < ts
     assert sampled == 4 * batch.label.sum()
+    assert (had > 0) == (exclude_seen != "all")
+    assert (assembly.omitted.repeats > 0) == (exclude_seen != "none")
 
 
 @pytest.mark.parametrize(
@@ -115,10 +126,10 @@ def test_the_share_of_dislikes_decides(dislikes, source):
 def test_a_setting_decides_against_the_share(tmp_path):
     rows = purchases(returned=24)
     config = shop(tmp_path, rows)
-    likes = sum(quantity > 0 for *_, quantity in rows[:1079])
+    likes = sum(quantity > 0 for *_, quantity in rows[:1056])
     for setting, expected in (
-        ("explicit", (1079, likes)),
-        ("both", (4 * likes + 1079, likes)),
+        ("explicit", (1056, likes)),
+        ("both", (4 * likes + 1056, likes)),
     ):
         settings = load(config=config, flags=["--train.negatives-from", setting])
         assert sizes(Assembly(connect(), settings))["train"] == expected
@@ -139,27 +150,37 @@ def with_bot(events=11_000):
     people = [Event(user, item, ts) for user, item, ts, _ in purchases()]
     minute = 1200 * HOUR / events
     bot = [Event("bot", f"i{n % 80}", START + n * minute) for n in range(events)]
-    return [Item(f"i{n}") for n in range(80)], people + bot
+    return [Item(f"i{n}", START) for n in range(80)], people + bot
 
 
 def test_a_bot_that_has_taken_everything_teaches_nothing(tmp_path):
+    "Its first round counts, as far as something was left to tell it from; what it repeats is no example."
     items, events = with_bot()
     write_lake(tmp_path, items, events)
     assembly = Assembly(connect(), settings_for(tmp_path))
+    batch, omitted = assembly.examples("train"), assembly.omitted
     valid = assembly.examples("valid")
-    batch = assembly.examples("train")
-    assert assembly.omitted.of_user == 11_000 - 2_000  # train.max_examples_per_user, by 5
-    assert assembly.omitted.unpaired > 0
+    first_round = sum(user == "bot" for user in batch.user_id.to_pylist())
+    repeats = 1200 - len({(user, item) for user, item, *_ in purchases()})
+    assert omitted.repeats == 11_000 - 80 + repeats
+    assert 0 < omitted.unpaired == 80 - first_round < 10
+    assert "bot" not in valid.user_id.to_pylist()
     for part in (batch, valid):
-        assert "bot" not in part.user_id.to_pylist()
-        assert part.label.mean() == pytest.approx(0.2, abs=0.002)
-    assert batch.label.sum() + valid.label.sum() == 1200
-    # without a limit, the first round of the bot is there, which can be told from something
-    many = {"max_examples_per_user": 100_000}
-    assembly = Assembly(connect(), settings_for(tmp_path, train=many))
+        assert part.label.mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_bot_that_may_take_everything_again_has_a_limit(tmp_path):
+    items, events = with_bot()
+    write_lake(tmp_path, items, events)
+    again = {"candidates": {"exclude_seen": "none"}}
+    assembly = Assembly(connect(), settings_for(tmp_path, **again))
     batch = assembly.examples("train")
-    assert assembly.omitted.of_user == 0 and 10_000 < assembly.omitted.unpaired < 11_000 - 40
-    assert batch.label.mean() == pytest.approx(0.2, abs=0.01)
+    assert assembly.omitted == OmittedRows(of_user=11_000 - 2_000)  # by train.max_examples_per_user
+    assert batch.label.mean() == pytest.approx(0.2)  # negatives are found even so
+    many = {"max_examples_per_user": 100_000}
+    assembly = Assembly(connect(), settings_for(tmp_path, train=many, **again))
+    assembly.examples("train")
+    assert assembly.omitted == OmittedRows()
 
 
 def test_the_newest_of_a_user_count(tmp_path):
@@ -170,7 +191,8 @@ def test_the_newest_of_a_user_count(tmp_path):
         for n, item, rating in ((n, f"i{n % 7}", 1.0 + 4 * (n % 2)) for n in range(count))
     ]
     write_lake(tmp_path, [Item(f"i{n}") for n in range(7)], events)
-    settings = settings_for(tmp_path, train={"max_examples_per_user": 10})
+    limit = {"max_examples_per_user": 10}
+    settings = settings_for(tmp_path, train=limit, candidates={"exclude_seen": "none"})
     assembly = Assembly(connect(), settings)
     valid, batch = assembly.examples("valid"), assembly.examples("train")
     assert assembly.omitted == OmittedRows(of_user=21)
@@ -192,8 +214,16 @@ def test_train_says_where_negatives_come_from_and_what_is_left_out(tmp_path, cap
     settings = settings_for(tmp_path)
     read_examples(Assembly(connect(), settings), "train", settings)
     out = capsys.readouterr().out
-    assert "9,000 older ones of busy users left out (train.max_examples_per_user)" in out
+    assert (
+        "repeats left out: the night would not offer the item again (candidates.exclude_seen)"
+        in out
+    )
     assert "likes left out: no negative could be sampled for them" in out
+    settings = settings_for(tmp_path, candidates={"exclude_seen": "none"})
+    read_examples(Assembly(connect(), settings), "train", settings)
+    out = capsys.readouterr().out
+    assert "9,000 older ones of busy users left out (train.max_examples_per_user)" in out
+    assert "an AUC of 0." in out and "(candidates.exclude_seen = none)" in out
     assert "warning" not in out
 
 
@@ -205,7 +235,7 @@ def test_a_rare_class_is_said(tmp_path, capsys, disliked, warned):
     capsys.readouterr()
     read_examples(assembly, "train", settings)
     dislikes = assembly.examples("train").label.size - assembly.examples("train").label.sum()
-    warning = f"warning: {dislikes} of the 1,079 train examples are dislikes, under 1%"
+    warning = f"warning: {dislikes} of the 1,056 train examples are dislikes, under 1%"
     assert (warning in capsys.readouterr().out) == warned
 
 
@@ -219,7 +249,7 @@ def refusal(tmp_path, items, events, split="train", date=None, **groups):
 
 
 def test_where_all_was_taken_the_cause_is_named(tmp_path):
-    unset = {"domain": {"liked_above": None}}
+    unset = {"domain": {"liked_above": None}, "candidates": {"exclude_seen": "none"}}
     one = [Event("u", "i", START + n * HOUR) for n in range(50)]
     message = refusal(tmp_path, [Item("i")], one, **unset)
     assert "no negative can be sampled for the train examples" in message
@@ -230,29 +260,30 @@ def test_where_all_was_taken_the_cause_is_named(tmp_path):
     assert "(2 users, 3 items with events)" in message
     # the same beside a few dislikes, which are examples but tell nothing about likes
     few = [*rows, Event("x", "a", START + 9 * HOUR, 1.0)]
-    message = refusal(tmp_path, [Item(i) for i in "abc"], few)
+    message = refusal(tmp_path, [Item(i) for i in "abc"], few, candidates={"exclude_seen": "none"})
     assert "no negative can be sampled for the train examples" in message
-    # one by one, then again: the first rows can be told from others, the last ones cannot
-    rows = [Event("u", f"i{n % 30}", START + n * HOUR) for n in range(60)]
-    message = refusal(tmp_path, [Item(f"i{n}") for n in range(30)], rows, "valid", **unset)
-    assert "no negative can be sampled for the valid examples" in message
-    assert "(1 user, 30 items with events)" in message
+    # one by one, then again: what is repeated is no example, and said so
+    rows = [Event("u", "i", START + n * HOUR) for n in range(50)]
+    message = refusal(tmp_path, [Item("i")], rows, domain={"liked_above": None})
+    assert "49 events repeat earlier ones of the same user and item" in message
+    assert "candidates.exclude_seen = all does not offer these again" in message
 
 
 def test_a_missing_class_has_its_own_fix(tmp_path):
     items = [Item(f"i{n}") for n in range(9)]
+    again = {"candidates": {"exclude_seen": "none"}}
     liked = [Event("u", f"i{n % 9}", START + n * HOUR, 5.0) for n in range(40)]
     disliked = [Event("u", f"i{n % 9}", START + n * HOUR, 1.0) for n in range(40)]
-    message = refusal(tmp_path, items, disliked)
+    message = refusal(tmp_path, items, disliked, **again)
     assert "0 are likes; both likes and dislikes are needed" in message
     assert "check domain.liked_above (now 3)" in message
-    message = refusal(tmp_path, items, liked, train={"negatives_from": "explicit"})
+    message = refusal(tmp_path, items, liked, train={"negatives_from": "explicit"}, **again)
     assert "set train.negatives_from to both" in message and "liked_above" not in message
     # dislikes are there, but none of them is among the newest
-    message = refusal(tmp_path, items, disliked[:20] + liked[20:], "valid")
+    message = refusal(tmp_path, items, disliked[:20] + liked[20:], "valid", **again)
     assert "explicit (auto: 20 of 40 events are dislikes, at least 5%)" in message
     # no like is among the newest, which no other source of negatives changes
-    message = refusal(tmp_path, items, liked[:20] + disliked[20:], "valid")
+    message = refusal(tmp_path, items, liked[:20] + disliked[20:], "valid", **again)
     assert "0 are likes" in message and "Take a later date" in message
     message = refusal(tmp_path, items, liked, date=START.date())
     assert "no event is known before 2026-03-01" in message
@@ -261,7 +292,7 @@ def test_a_missing_class_has_its_own_fix(tmp_path):
 def test_train_names_the_cause(tmp_path, capsys):
     one = [Event("u", "i", START + n * HOUR) for n in range(50)]
     write_lake(tmp_path, [Item("i")], one)
-    (tmp_path / "ccf.toml").write_text("")
+    (tmp_path / "ccf.toml").write_text('candidates.exclude_seen = "none"\n')
     flags = ["--config", str(tmp_path / "ccf.toml")]
     assert main(train.TrainCommand, train.run, "train", argv=flags) == 2
     captured = capsys.readouterr()

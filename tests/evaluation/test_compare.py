@@ -110,7 +110,10 @@ def test_baselines_know_items_and_users_by_their_ids():
     )
     costs = {}
     settings = make_settings(numeric=())
-    found, warm = baseline_margins(train, pa.array(["i2", "i0"]), asked, items, settings, costs)
+    found, warm, unknown = baseline_margins(
+        train, pa.array(["i2", "i0"]), asked, items, settings, costs
+    )
+    assert unknown == (0.5, 0.25)  # users of groups, items of candidates
     assert warm.tolist() == [True, True, False, False]  # i1 has no rows, the stranger neither
     for name, margin in found.items():
         assert margin[0] > margin[2] > margin[1], name  # i2 was liked, i0 was not

@@ -17,7 +17,7 @@ def tables(folder, times, date=None, liked=lambda n: n % 2 == 0, **groups):
         Event(f"u{n % 7}", f"i{n % 10}", ts, 5.0 if liked(n) else 1.0) for n, ts in enumerate(times)
     ]
     write_lake(folder, ITEMS, events)
-    settings = settings_for(folder, **groups)
+    settings = settings_for(folder, candidates={"exclude_seen": "none"}, **groups)
     return open_tables(settings, settings, date)
 
 

@@ -4,18 +4,28 @@
 --   $examples  glob of the Parquet files of one split
 --   $since     TIMESTAMP in naive UTC from which rows count
 --   $cutoff    TIMESTAMP in naive UTC before which rows count
---   $newest    rows
+--   $newest    rows that are kept at least
+--   $likes     rows are kept down to this many likes; NULL: all
 CREATE OR REPLACE TEMP TABLE labelled AS
 WITH lines AS (
     SELECT * FROM read_parquet($examples, union_by_name = true)
     UNION ALL BY NAME
     SELECT NULL::TINYINT AS not_cold, [NULL] AS history WHERE false
 ),
-newest AS (
-    SELECT *, row_number() OVER (ORDER BY event_ts DESC, user_id, item_id) AS line
+numbered AS (
+    SELECT
+        *,
+        row_number() OVER (ORDER BY event_ts DESC, user_id, item_id) AS line,
+        row_number() OVER (PARTITION BY label ORDER BY event_ts DESC, user_id, item_id) AS of_label
     FROM lines
     WHERE event_ts >= $since AND event_ts < $cutoff
-    QUALIFY line <= $newest
+),
+newest AS (
+    SELECT *
+    FROM numbered
+    WHERE line <= $newest
+       OR $likes IS NULL
+       OR line <= (SELECT max(line) FROM numbered WHERE label = 1 AND of_label <= $likes)
 ),
 steps AS (
     SELECT line, unnest(history) AS item_id, generate_subscripts(history, 1) AS step FROM newest
