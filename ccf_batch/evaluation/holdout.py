@@ -264,6 +264,11 @@ def add_bundle(
     from ccf_batch.lm.causal_lm import use_threads
     from ccf_batch.model import bundle as bundles
 
+    if bundles.read(path).settings["train"]["loss"] == "listwise":
+        raise InputError(
+            f"{path}: was trained on lists (train.loss = listwise) and gives single rows no probability; measure "
+            "its published lists: python -m ccf_batch.evaluate --date DATE; or train with --train.loss pointwise"
+        )
     bundle = bundles.load(path, settings.workspace)
     use_threads(settings.score.threads, bundle.model.lm.num_parameters())
     with step(f"Reading labelled rows from {since} UTC on, before {before}", stage="reading_rows"):

@@ -4,7 +4,7 @@
 --   $cutoff  TIMESTAMP in naive UTC; $starts  three TIMESTAMPs
 WITH events AS (
     SELECT
-        item_row, min(event_ts) AS first_ts,
+        item_row, min(event_ts) AS first_event,
         count(*) FILTER (liked AND event_ts >= $starts[1]) AS w0,
         count(*) FILTER (liked AND event_ts >= $starts[2]) AS w1,
         count(*) FILTER (liked AND event_ts >= $starts[3]) AS w2,
@@ -14,10 +14,10 @@ WITH events AS (
 )
 SELECT
     item_row,
-    coalesce((epoch_us($cutoff::TIMESTAMP) - epoch_us(first_ts)) / 86.4e9, 'nan')::FLOAT AS first_days,
+    coalesce((epoch_us($cutoff::TIMESTAMP) - epoch_us(first_event)) / 86.4e9, 'nan')::FLOAT AS first_days,
     coalesce(w0, 0) AS w0, coalesce(w1, 0) AS w1, coalesce(w2, 0) AS w2, coalesce(w3, 0) AS w3,
     available AS offered
 FROM assembly.items LEFT JOIN events USING (item_row)
-WHERE first_ts IS NOT NULL OR coalesce(available_from < $cutoff, false)
+WHERE first_event IS NOT NULL OR coalesce(available_from < $cutoff, false)
     OR item_row IN (SELECT item_row FROM assembly.offers WHERE left_out IS NULL)
 ORDER BY item_row;
