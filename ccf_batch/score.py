@@ -23,7 +23,7 @@ from .base.errors import InputError, NothingToDo
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['FAILURE_NOTE', 'ScoreCommand', 'run', 'PreparedNight', 'command']
+__all__ = ['FAILURE_NOTE', 'LIFT_USERS', 'ScoreCommand', 'run', 'PreparedNight', 'command']
 
 # %% ../nbs/api/04_score.ipynb #d31233b7
 if TYPE_CHECKING:
@@ -176,6 +176,37 @@ def _next_date(settings: Settings) -> dt.date:
 
     return Assembly(connect(memory_limit=settings.score.memory_limit), settings, None).date
 
+# %% ../nbs/api/04_score.ipynb #cd09bb94
+LIFT_USERS = 100  # who liked something; with fewer a night's lift is not measured
+
+
+def _check_lift(settings: ScoreCommand, date: dt.date, horizon: int) -> Finding:
+    "Measure the newest published date whose horizon has passed against the popular list."
+    from ccf_batch.candidates.replay import HORIZON
+    from ccf_batch.data.database import connect
+    from ccf_batch.data.ranked import date_before
+    from ccf_batch.evaluation.outcome import measure_lift
+    from ccf_batch.night.input_checks import limited
+
+    days = horizon or HORIZON
+    matured = date_before(settings.ranked, date - dt.timedelta(days=days - 1))
+    if matured is None:
+        return limited("min_lift", None, settings, f"no date of {days} days ago is published")
+    con = connect(memory_limit=settings.score.memory_limit, threads=settings.score.threads)
+    try:
+        with con:
+            lift = measure_lift(con, settings, matured, days)
+    except (InputError, NothingToDo) as e:
+        return limited("min_lift", None, settings, f"{matured}: {e}")
+    measured = (
+        f"{matured}, {days} days: NDCG@10 {lift.published:.4f}, popular {lift.popular:.4f}, "
+        f"{lift.users:,} users"
+    )
+    enough = lift.users >= LIFT_USERS and lift.popular > 0
+    return limited(
+        "min_lift", lift.published / lift.popular if enough else None, settings, measured
+    )
+
 # %% ../nbs/api/04_score.ipynb #3462f6cf
 def _scorer_factory(
     loaded: Bundle,
@@ -232,7 +263,9 @@ def _prepare_night(
     if not prepared["users"] or not prepared["pairs"]:
         raise NothingToDo(explain_nobody(assembly, prepared))
     with add_seconds(seconds, "checks"):
-        findings = input_checks.enforce(input_checks.check_input(assembly, prepared), settings)
+        lift = _check_lift(settings, date, loaded.parts.horizon)
+        findings = input_checks.check_input(assembly, prepared)
+        input_checks.enforce([*findings, lift], settings)
     with step(f"Bundle {bundle_path.name}", stage="loading"), add_seconds(seconds, "loading"):
         night = Night(
             settings, con.cursor(), assembly, assembly.catalogue(),
@@ -241,7 +274,7 @@ def _prepare_night(
         )  # fmt: skip
     say(f"  {choice.name} engine ({choice.reason})")
     say(f"  {night.scorer.dtype} ({night.scorer.dtype_reason})")
-    return PreparedNight(night, prepared, findings)
+    return PreparedNight(night, prepared, [*findings, lift])
 
 # %% ../nbs/api/04_score.ipynb #19dff4ce
 def _score_and_publish(

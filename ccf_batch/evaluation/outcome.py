@@ -22,13 +22,15 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['POPULAR', 'POPULAR_DAYS', 'LIST_METRICS', 'LIST_SCHEMA', 'ListRows', 'measure_lists', 'PublishedNight',
-           'read_published', 'Outcome', 'depths_of', 'measure', 'recall_sheet', 'sheets']
+           'read_published', 'Outcome', 'depths_of', 'Opened', 'open_published', 'measure', 'Lift', 'measure_lift',
+           'recall_sheet', 'sheets']
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bdea8182
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from ccf_batch.candidates.pair_features import Offers
+    from ccf_batch.data.assemble import Assembly
     from ccf_batch.evaluation.recall import Recall
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #d42e6b45
@@ -124,37 +126,45 @@ def depths_of(top_k: int) -> list[int]:
 
 assert depths_of(20) == [5, 10, 20] and depths_of(3) == [3] and depths_of(10) == [5, 10]
 
+# %% ../../nbs/api/evaluation/07_outcome.ipynb #4a53e0f1
+class Opened(NamedTuple):
+    "Published list and the likes after it, as tables of a database."
 
-def measure(
+    night: Settings  # That it was made with, and the paths of today
+    assembly: Assembly  # Of the date, its users built
+    likes: int
+    users: int  # Users who liked something, with a list or with an earlier like
+    listed: int  # Of them with a list
+    unlisted: int  # Others
+    last: dt.datetime  # Last event of the lake, naive UTC
+    until: dt.datetime  # Likes count until then
+
+
+def open_published(
     con: DuckDBPyConnection,  # To a database of its own
     settings: Settings,
     date: dt.date,  # The published date
     days: int,  # Days from that date on whose likes count
-    resamples: int = RESAMPLES,
-) -> Outcome:
-    "Compare a published list with the likes of the days after. Raises `InputError`, `NothingToDo`."
-    from ccf_batch.candidates.generators import GENERATORS, past_of
-    from ccf_batch.candidates.pair_features import make_offers
+) -> Opened:
+    "Read a published list, the likes after it and the popular list. Raises `InputError`, `NothingToDo`."
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import execute, fetch_row
     from ccf_batch.data.lake import table_glob
-    from ccf_batch.evaluation.recall import candidate_recall
 
     ranked, night = read_published(settings, date)
-    end = date + dt.timedelta(days=days)
     assembly = Assembly(con, night, date)
     execute(con, "evaluation/published", ranked=ranked)
     events = table_glob(night, "interactions/date=*")
     _check_id_types(con, date, events)
     liked = dict(interactions=events, liked_above=night.domain.liked_above)
-    window = dict(cutoff=night.cutoff(date), until=night.cutoff(end))
-    execute(con, "evaluation/later", **liked, **window)
-    execute(con, "evaluation/counted", **liked, cutoff=window["cutoff"])
+    cutoff, until = night.cutoff(date), night.cutoff(date + dt.timedelta(days=days))
+    execute(con, "evaluation/later", **liked, cutoff=cutoff, until=until)
+    execute(con, "evaluation/counted", **liked, cutoff=cutoff)
     likes, users, listed, unlisted = fetch_row(con, "evaluation/later_counts")
     (last,) = fetch_row(con, "data/assemble/last_event", interactions=events)
     if not likes:
         raise NothingToDo(
-            f"nothing was liked from {window['cutoff']} UTC on, within {days} days: the lake's last event "
+            f"nothing was liked from {cutoff} UTC on, within {days} days: the lake's last event "
             f"is of {last} UTC; ingest what has happened since, or take an earlier --date"
         )
     if not listed:
@@ -163,26 +173,11 @@ def measure(
             "list for that date"
         )
     assembly.build_users()
-    exclude, counts = night.candidates.exclude_seen, night.candidates.counts
-    offers = make_offers(past_of(assembly), dict.fromkeys(GENERATORS, night.top_k), exclude)
-    of_night = {name: n for name, n in counts.items() if n and name in offers.generators}
-    recall = candidate_recall(assembly, offers.only(of_night), days)
-    since = assembly.cutoff - dt.timedelta(days=POPULAR_DAYS)
-    execute(con, "evaluation/popular", since=since)
+    execute(con, "evaluation/popular", since=cutoff - dt.timedelta(days=POPULAR_DAYS))
+    exclude = night.candidates.exclude_seen
     execute(con, "evaluation/popular_unseen", top_k=night.top_k, exclude=exclude)
     execute(con, "evaluation/interested")
-    notes = [f"{users:,} users liked something ({likes:,} likes), {listed:,} of them have a list."]
-    if unlisted:
-        notes.append(
-            f"{unlisted:,} others had liked something before the night: they count as 0 for the published list."
-        )
-    if last < window["until"] - dt.timedelta(days=1):
-        notes.append(f"The lake's last event is of {last} UTC: not all {days} days are there yet.")
-    rows = _measure_all(con, night, offers, resamples)
-    notes.append(_compare_with_best(rows, min(10, night.top_k)))
-    for row in rows:
-        row["users_covered"] = listed / users
-    return Outcome(rows, recall, notes, night.top_k)
+    return Opened(night, assembly, likes, users, listed, unlisted, last, until)
 
 
 def _check_id_types(con: DuckDBPyConnection, date: dt.date, interactions: str) -> None:
@@ -197,7 +192,43 @@ def _check_id_types(con: DuckDBPyConnection, date: dt.date, interactions: str) -
                 "from another lake; name that one with --paths.lake"
             )
 
+# %% ../../nbs/api/evaluation/07_outcome.ipynb #b7acf154
+def measure(
+    con: DuckDBPyConnection,  # To a database of its own
+    settings: Settings,
+    date: dt.date,  # The published date
+    days: int,  # Days from that date on whose likes count
+    resamples: int = RESAMPLES,
+) -> Outcome:
+    "Compare a published list with the likes of the days after. Raises `InputError`, `NothingToDo`."
+    from ccf_batch.candidates.generators import GENERATORS, past_of
+    from ccf_batch.candidates.pair_features import make_offers
+    from ccf_batch.evaluation.recall import candidate_recall
 
+    opened = open_published(con, settings, date, days)
+    night, assembly = opened.night, opened.assembly
+    exclude, counts = night.candidates.exclude_seen, night.candidates.counts
+    offers = make_offers(past_of(assembly), dict.fromkeys(GENERATORS, night.top_k), exclude)
+    of_night = {name: n for name, n in counts.items() if n and name in offers.generators}
+    recall = candidate_recall(assembly, offers.only(of_night), days)
+    notes = [
+        f"{opened.users:,} users liked something ({opened.likes:,} likes), {opened.listed:,} of them have a list."
+    ]
+    if opened.unlisted:
+        notes.append(
+            f"{opened.unlisted:,} others had liked something before the night: they count as 0 for the published list."
+        )
+    if opened.last < opened.until - dt.timedelta(days=1):
+        notes.append(
+            f"The lake's last event is of {opened.last} UTC: not all {days} days are there yet."
+        )
+    rows = _measure_all(con, night, offers, resamples)
+    notes.append(_compare_with_best(rows, min(10, night.top_k)))
+    for row in rows:
+        row["users_covered"] = opened.listed / opened.users
+    return Outcome(rows, recall, notes, night.top_k)
+
+# %% ../../nbs/api/evaluation/07_outcome.ipynb #dd8ef888
 def _measure_all(
     con: DuckDBPyConnection, night: Settings, offers: Offers, resamples: int
 ) -> list[dict[str, Any]]:
@@ -207,11 +238,7 @@ def _measure_all(
 
     relevant = fetch_arrow(con, "evaluation/relevant")["relevant"].to_numpy()
     [(available,)] = execute(con, "evaluation/available_items").fetchall()
-    past, shown = _columns(con, "evaluation/past"), _columns(con, "evaluation/list_rows")
-    lists = {}
-    for name in ("published", POPULAR):
-        of_list = shown["list"] == name
-        lists[name] = {c: v[of_list] for c, v in shown.items() if c != "list"}
+    past, lists = _columns(con, "evaluation/past"), _published_and_popular(con)
     users = fetch_arrow(con, "evaluation/counted_ids")["user_id"].combine_chunks()
     interest = fetch_arrow(con, "evaluation/interest")["users"].to_numpy()
     later = _columns(con, "evaluation/later_rows")
@@ -238,6 +265,15 @@ def _measure_all(
     return [row | about[row["list"]] for row in measured]
 
 
+def _published_and_popular(con: DuckDBPyConnection) -> dict[str, dict[str, np.ndarray]]:
+    "Read the rows of both lists, by column."
+    shown = _columns(con, "evaluation/list_rows")
+    return {
+        name: {c: v[shown["list"] == name] for c, v in shown.items() if c != "list"}
+        for name in ("published", POPULAR)
+    }
+
+
 def _compare_with_best(
     rows: list[dict[str, Any]],  # From `measure_lists`
     depth: int,  # At which they are compared
@@ -260,6 +296,33 @@ def _columns(con: DuckDBPyConnection, statement: str) -> dict[str, np.ndarray]:
 
     table = fetch_arrow(con, statement)
     return {name: table[name].to_numpy() for name in table.column_names}
+
+# %% ../../nbs/api/evaluation/07_outcome.ipynb #d5717fc9
+class Lift(NamedTuple):
+    "NDCG@10 of a published list beside that of the popular one."
+
+    date: dt.date
+    users: int  # Users who liked something in the days after
+    published: float
+    popular: float
+
+
+def measure_lift(
+    con: DuckDBPyConnection,  # To a database of its own
+    settings: Settings,
+    date: dt.date,  # The published date
+    days: int,  # Days from that date on whose likes count
+) -> Lift:
+    "Compare a published list with the popular one. Raises `InputError`, `NothingToDo`."
+    from ccf_batch.data.database import fetch_arrow
+
+    opened = open_published(con, settings, date, days)
+    relevant = fetch_arrow(con, "evaluation/relevant")["relevant"].to_numpy()
+    ndcg = {
+        name: float(np.nanmean(ndcg_at(10, c["owner"], c["rank"], c["hit"], relevant)))
+        for name, c in _published_and_popular(con).items()
+    }
+    return Lift(date, opened.users, ndcg["published"], ndcg[POPULAR])
 
 # %% ../../nbs/api/evaluation/07_outcome.ipynb #bc5d0b08
 def recall_sheet(
