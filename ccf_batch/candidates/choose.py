@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from ..base.console import say, step, table
 from .generators import GENERATORS
@@ -43,14 +44,14 @@ __all__ = ['count_deciding', 'columns_to_read', 'examples_of', 'TopRows', 'top_r
            'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights', 'print_nights', 'print_choice',
            'choose_ranker']
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #33d9cfb2
+# %% ../../nbs/api/candidates/05_choose.ipynb #108e606f
 def count_deciding(
     nights: int,  # Replayed
 ) -> int:
     "Count the nights that decide."
     return DECIDING if nights >= DECIDING + NIGHTS[0] else min(nights, 1)
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #dfc16511
+# %% ../../nbs/api/candidates/05_choose.ipynb #10945b5f
 def columns_to_read(
     nights: Sequence[Night],  # The newest first; at least one
     deciding: int,
@@ -79,7 +80,7 @@ def columns_to_read(
         if not (c.startswith(("rank_", "strength_")) and c.partition("_")[2] in left_out)
     ]
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #874229bb
+# %% ../../nbs/api/candidates/05_choose.ipynb #6887be9b
 def examples_of(
     nights: Sequence[Night],  # The newest first
     columns: Sequence[str],  # F names
@@ -94,7 +95,7 @@ def examples_of(
         np.concatenate([n.item for n in nights]),
     )
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #896390e3
+# %% ../../nbs/api/candidates/05_choose.ipynb #f8f7707f
 class TopRows(NamedTuple):
     "First rows of the lists of R users, L in all."
 
@@ -120,7 +121,7 @@ def top_rows(
     rows = listed[kept]
     return TopRows(owner[kept], rank[kept], night.item[rows], night.label[rows] == 1)
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #2208f775
+# %% ../../nbs/api/candidates/05_choose.ipynb #6026b245
 class Measured(NamedTuple):
     "What the lists of R users of one or more nights are worth."
 
@@ -148,7 +149,7 @@ def measure(
         float(firsts[-10:].sum() / firsts.sum()) if len(firsts) else float("nan"),
     )
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #a04d7531
+# %% ../../nbs/api/candidates/05_choose.ipynb #31bd5084
 def own_order(
     night: Night,
     generator: str,
@@ -168,10 +169,11 @@ def score_night(ranker: Ranker, night: Night) -> np.ndarray:  # float32 [C]
     "Score the candidates of a night."
     return ranker.score(select_columns(night.features, night.columns, ranker.fit.columns))
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #829b1125
+# %% ../../nbs/api/candidates/05_choose.ipynb #d72ec9bc
 def people(nights: Sequence[Night]) -> np.ndarray:  # int64 [R]
-    "Tell who the users of some nights are."
-    return np.concatenate([night.users for night in nights])
+    "Number the people who are the users of some nights."
+    ids = pa.chunked_array([night.user_id for night in nights])
+    return ids.dictionary_encode().combine_chunks().indices.to_numpy(zero_copy_only=False)
 
 
 class ListRow(NamedTuple):
@@ -231,7 +233,7 @@ def compare(
     ratio = float(ours.mean() / theirs.mean()) if theirs.any() else float("inf")
     return Comparison(*names, ratio, float(mean[0]), *percentiles(draws[:, 0]))
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #4e5d1113
+# %% ../../nbs/api/candidates/05_choose.ipynb #fb4d7678
 def fit_contenders(
     nights: Sequence[Night],  # To fit on, the newest first; may be none
     columns: Sequence[str],
@@ -258,7 +260,7 @@ def fit_again(
         return fit_linear(examples, fit.columns, fit.seed, fit.penalty)
     return fit_trees(examples, fit.columns, fit.seed, fit.rounds)
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #dd59675b
+# %% ../../nbs/api/candidates/05_choose.ipynb #bd8d212a
 def score_out_of_fold(
     ranker: Ranker,  # Fitted on the nights that do not decide
     nights: Sequence[Night],  # The newest first
@@ -272,7 +274,7 @@ def score_out_of_fold(
         scores.append(score_night(fit_again(ranker.fit, others), night))
     return scores
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #4e87cc23
+# %% ../../nbs/api/candidates/05_choose.ipynb #28b5a1d5
 class Chosen(NamedTuple):
     "First-stage ranker of a date, and the nights it was chosen on."
 
@@ -323,7 +325,7 @@ def choose_on_nights(
     scores = score_out_of_fold(contenders[best], nights, deciding)
     return Chosen(ranker, best, plan, nights, scores, deciding, rows, against)
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #894c333e
+# %% ../../nbs/api/candidates/05_choose.ipynb #74c14262
 def print_nights(plan: Plan, nights: Sequence[Night], deciding: int) -> None:
     "Print the nights, what they offered, and how much of what was taken was offered."
     if not nights:
@@ -382,14 +384,14 @@ def print_choice(chosen: Chosen) -> None:
     say(f"  first-stage ranker: {chosen.name}{of}")
     say(f"  {chosen.against}")
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #4dd5b5bf
+# %% ../../nbs/api/candidates/05_choose.ipynb #86af8863
 def choose_ranker(
     settings: Settings,
     assembly: Assembly,  # As of the date for which the ranker is made; its users built
 ) -> Chosen:
     "Replay nights, choose a ranker and print what it was chosen by; deterministic for the same data and seed."
     exclude = settings.candidates.exclude_seen
-    counts = {name: n for name, n in settings.candidates.counts.items() if name in GENERATORS}
+    counts = settings.candidates.counts
     plan = plan_nights(assembly, exclude)
     deciding = count_deciding(len(plan.dates))
     nights = []

@@ -3,6 +3,7 @@
 import datetime as dt
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lakes import Event, Item, settings_for, write_lake
 
@@ -14,10 +15,12 @@ from ccf_batch.candidates.choose import (
     fit_contenders,
     measure,
     own_order,
+    people,
     score_night,
     score_out_of_fold,
     top_rows,
 )
+from ccf_batch.candidates.matrices import Histories
 from ccf_batch.candidates.pair_features import UNRANKED
 from ccf_batch.candidates.replay import Night, Plan
 from ccf_batch.data.assemble import Assembly
@@ -38,8 +41,10 @@ def draw(days_ago, users=60, items=30, seed=0):
     values = good, 1 / (1 + good), bad, 1 / (1 + bad), days
     features = np.stack([x.ravel() for x in values], 1).astype(np.float32)
     group, item = np.divmod(np.arange(users * items), items)
-    date, positives = DATE - dt.timedelta(days_ago), np.full(users, 3)
-    return Night(date, np.arange(users), positives, COLUMNS, group, item, features, label)
+    date, user, positives = DATE - dt.timedelta(days_ago), np.arange(users), np.full(users, 3)
+    history = Histories(np.zeros(0, np.int32), np.zeros(users + 1, np.int64))
+    user_id = pa.array(user[::-1])
+    return Night(date, user, user_id, history, positives, COLUMNS, group, item, features, label)
 
 
 def drawn(count):
@@ -106,6 +111,13 @@ def test_a_user_without_a_candidate_counts_as_0():
     score = own_order(night, "covisited")
     whole, part = measure([night], [score]), measure([fewer], [score[rest]])
     assert part.ndcg[1] == 0 and np.array_equal(part.ndcg[[0, 2]], whole.ndcg[[0, 2]])
+
+
+def test_a_person_is_the_same_on_each_night():
+    one, two = draw(14, users=3), draw(28, users=3)
+    two = two._replace(user_id=pa.array([7, 0, 1]))
+    a, b, c, d, e, f = people([one, two])  # 2, 1, 0, 7, 0, 1
+    assert (c, b) == (e, f) and len({a, b, c, d}) == 4
 
 
 def test_equal_scores_are_in_no_order_of_the_rows():
