@@ -102,8 +102,6 @@ def train_pointwise(
     )
 
     seconds: dict[str, float] = {}
-    pointwise = settings.train.model_copy(update={"loss": "pointwise"})
-    settings = settings.model_copy(update={"train": pointwise})
     with step("Reading examples", stage="reading_examples"):
         catalogue = assembly.catalogue()
         supplied = any(assembly.has_supplied(split) for split in ("train", "valid"))

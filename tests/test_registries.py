@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from ccf_batch.cf.encoder import ENCODERS
 from ccf_batch.lm.prompt import TEMPLATES
 from ccf_batch.model.engines import ENGINES
+from ccf_batch.model.keep import KEEP
+from ccf_batch.model.trainer import LOSSES
 from ccf_batch.settings import Settings
 
 SQL = Path(__file__).resolve().parents[1] / "sql" / "rules"
@@ -26,6 +28,8 @@ REGISTRIES = {
     "cf.encoder": set(ENCODERS),
     "prompt.template": {"auto", *TEMPLATES},
     "score.engine": {"auto", *ENGINES},
+    "model.keep": set(KEEP),
+    "train.loss": set(LOSSES),
     "rules.apply": rules(),
 }
 # chosen by conditions in the code that reads them: there is no mapping to compare with

@@ -433,6 +433,17 @@ def test_regrouped_shards_have_the_same_margins(trained):
         assert np.allclose(ours.margin, theirs.margin, atol=1e-3)
         assert ours.tokens_unshared == theirs.tokens_unshared
         assert ours.tokens_least <= ours.tokens
+    on_lists = about.settings.train.model_copy(update={"loss": "listwise"})
+    settings = about.settings.model_copy(update={"train": on_lists})
+    offset = rng.normal(size=len(batches[0].candidate)).astype(np.float32)
+    batch = dataclasses.replace(batches[0], offset=offset)
+    for scorer in (served, packed):
+        single = scorer.score(batch)
+        scorer.model = dataclasses.replace(about.model, settings=settings)
+        assert np.allclose(
+            scorer.score(batch).margin - offset, single.margin - single.cf_logit, atol=1e-5
+        )
+    assert np.allclose(served.score(batch).margin, packed.score(batch).margin, atol=1e-3)
     served.close()
 
 
