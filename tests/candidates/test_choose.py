@@ -3,6 +3,7 @@
 import datetime as dt
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lakes import Event, Item, settings_for, write_lake
 
@@ -14,10 +15,12 @@ from ccf_batch.candidates.choose import (
     fit_contenders,
     measure,
     own_order,
+    people,
     score_night,
     score_out_of_fold,
     top_rows,
 )
+from ccf_batch.candidates.matrices import Histories
 from ccf_batch.candidates.pair_features import UNRANKED
 from ccf_batch.candidates.replay import Night, Plan
 from ccf_batch.data.assemble import Assembly
@@ -39,7 +42,11 @@ def draw(days_ago, users=60, items=30, seed=0):
     features = np.stack([x.ravel() for x in values], 1).astype(np.float32)
     group, item = np.divmod(np.arange(users * items), items)
     date, positives = DATE - dt.timedelta(days_ago), np.full(users, 3)
-    return Night(date, np.arange(users), positives, COLUMNS, group, item, features, label)
+    history = Histories(np.zeros(0, np.int32), np.zeros(users + 1, np.int64))
+    ids = pa.array(range(users))
+    return Night(
+        date, np.arange(users), ids, history, positives, COLUMNS, group, item, features, label
+    )
 
 
 def drawn(count):
@@ -253,3 +260,11 @@ def test_a_lake_without_a_night_to_replay_gives_the_fusion(tmp_path, capsys):
     chosen = chosen_of(lake_of(tmp_path, days=3), dt.date(2026, 1, 4))
     assert chosen.name == "fusion" and not chosen.nights
     assert "no night can be replayed" in capsys.readouterr().out
+
+
+def test_a_person_of_two_nights_is_one_person_whatever_their_rows():
+    newer, older = drawn(2)
+    older = older._replace(user_id=pa.array([str(k) for k in range(60)])[::-1])
+    newer = newer._replace(user_id=pa.array([str(k) for k in range(60)]))
+    person = people([newer, older])
+    assert len(set(person)) == 60 and person[0] == person[-1] == "0"
