@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from ..base import atomic
 from ..base.console import step
+from ..base.errors import InputError
 from ccf_batch.candidates.choose import (
     Chosen,
     TopRows,
@@ -191,7 +192,7 @@ def measure_cut(
     date: dt.date,
     days: int,  # From the date on whose likes count
 ) -> CutResult:
-    "Choose a ranker as of a date, and measure all lists on the days after it."
+    "Choose a ranker as of a date, and measure all lists on the days after it. Raises `InputError` where nobody took anything."
     from ccf_batch.candidates.choose import choose_ranker
 
     exclude, start = settings.candidates.exclude_seen, time.perf_counter()
@@ -199,6 +200,11 @@ def measure_cut(
         assembly = Assembly(con, settings, date)
         past = past_of(assembly)
         positives = positives_of(assembly, ALL_KNOWN, days, exclude)
+        if not positives.nnz:
+            raise InputError(
+                f"{settings.lake}: nobody who had liked something before {date} liked anything that could be "
+                f"offered in the {days} days after it; take another date"
+            )
         offers = naive_offers(assembly, past, max(DEPTHS), exclude)
         chosen = choose_ranker(settings, assembly)
     chosen_s = time.perf_counter() - start

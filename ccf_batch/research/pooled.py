@@ -146,6 +146,9 @@ def differing_users(
     return {"only_ours": sorted(ours - other.users), "only_script": sorted(other.users - ours)}
 
 # %% ../../nbs/api/research/10_pooled.ipynb #b26bfc30
+OURS = (RANKER,)  # the lists that are compared
+
+
 def difference(
     ours: np.ndarray,  # float64 [R]
     theirs: np.ndarray,  # float64 [R]
@@ -184,9 +187,6 @@ def differences_to(
         if name in paired.ours
         for role, other in best.items()
     ]
-
-
-OURS = (RANKER,)  # the lists that are compared
 
 # %% ../../nbs/api/research/10_pooled.ipynb #4f3451dc
 class ListTables(NamedTuple):

@@ -333,6 +333,14 @@ def test_mistakes_in_a_plan_of_lists(tmp_path, old, new, said):
     assert said in str(error.value)
 
 
+def test_a_date_after_which_nothing_is_known_is_an_error_in_one_line(place, capsys):
+    plan = place / "late.toml"
+    plan.write_text(PLAN.replace("test = [2026-02-12, 2026-02-20]", "test = [2026-05-01]"))
+    flags = [str(plan), "--shared", str(place), "--work", str(place / "work"), "--only", "again"]
+    assert backtest.command(flags) == 2
+    assert "2026-05-01 liked anything" in capsys.readouterr().err
+
+
 def test_no_file_of_the_script_is_an_error_in_one_line(place, capsys):
     assert command(place, "--script", str(place / "none.parquet")) == 2
     assert "none.parquet: cannot be read as Parquet" in capsys.readouterr().err
