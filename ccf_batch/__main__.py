@@ -24,7 +24,7 @@ COMMANDS = {
     "evaluate": "Measure bundles on labelled rows that they have not seen, or with --date what was published for a night.",
     "runs": "List runs; show one, verify a published date, or remove old ones.",
     "experiment": "Fit and measure the methods of a plan; what is done already is not done again.",
-    "backtest": "Score test rows night by night with the methods of a plan, each refitted by its schedule.",
+    "backtest": "Score test rows night by night with methods that are refitted by schedules, or measure lists at dates.",
 }
 
 # %% ../nbs/api/09_main.ipynb #0e83db78

@@ -19,12 +19,13 @@ from .base.console import main, say
 from .base.errors import InputError
 from .base.fingerprint import describe_machine, versions
 from .base.settings_file import load
-from .research.plan import Method, Plan, read_plan, settings_of
+from .research.plan import POINTWISE, Method, Plan, Source, read_plan, settings_of
 from .research.results import compare_methods, measure_seeds, measure_slices, show_table
 from .settings import Flags, Operation, Settings
 
 # %% auto #0
-__all__ = ['M', 'workspace', 'ExperimentCommand', 'write_results', 'Selected', 'select_methods', 'run', 'command']
+__all__ = ['PACKAGES', 'M', 'workspace', 'ExperimentCommand', 'results_file', 'read_results', 'count_touches', 'write_results',
+           'Selected', 'select_methods', 'run', 'command']
 
 # %% ../nbs/api/07_experiment.ipynb #a7271bf9
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/api/07_experiment.ipynb #2691c190
 def workspace(
-    plan: Plan,
+    data: Source,
     file: Path,  # Of the plan
     shared: Path,  # Folder of the data sets
     work: Path,  # Where workspaces are made
@@ -42,17 +43,17 @@ def workspace(
     "Read the settings of the plan's workspace, and ingest its data set where that is not done yet. Raises `InputError`."
     from ccf_batch import ingest
 
-    config = work / plan.data.source / "ccf.toml"
+    config = work / data.source / "ccf.toml"
     if not (config.parent / "lake").exists():
-        if not (shared / plan.data.source).is_dir():
-            raise InputError(f"{shared / plan.data.source}: no such folder; set --shared")
+        if not (shared / data.source).is_dir():
+            raise InputError(f"{shared / data.source}: no such folder; set --shared")
         config.parent.mkdir(parents=True, exist_ok=True)
-        if plan.data.config:
-            mapping = file.parent / plan.data.config
+        if data.config:
+            mapping = file.parent / data.config
             config.write_text(mapping.read_text("utf-8"), "utf-8")
-        folders = {"source": shared / plan.data.source}
-        if plan.data.meta:
-            folders["meta"] = shared / plan.data.meta
+        folders = {"source": shared / data.source}
+        if data.meta:
+            folders["meta"] = shared / data.meta
         flags = [f"--{name}={path}" for name, path in folders.items()]
         ingest.run(load(ingest.IngestCommand, config, flags, missing_ok=True))
     return load(config=config)
@@ -79,11 +80,11 @@ class ExperimentCommand(Flags):
     work: Path = Field(default_factory=_cache)
     """Folder of workspaces and of results that are kept. Unset: a folder in the user's cache."""
     quick: bool = False
-    """Run only methods that the plan marks `quick`, with one seed; results are written to --out alone."""
+    """Run only what the plan marks `quick`, with one seed; results are written to --out alone."""
     only: CliVariadicArg[list[str]] = Field(default_factory=list)
     """Run only these methods, by name; results are written to --out alone."""
     choose: bool = False
-    """Measure on validation rows instead of test rows; write nothing."""
+    """Measure on validation rows instead of test rows; results are written to --out alone."""
     out: Path | None = None
     """JSON file of the results. Unset: results/PLAN.json beside the plan."""
     operation: Operation = Operation()
@@ -94,37 +95,49 @@ class ExperimentCommand(Flags):
         return self.operation.log
 
 # %% ../nbs/api/07_experiment.ipynb #5dc141aa
-def write_results(
+def results_file(command: ExperimentCommand) -> Path:
+    "Return the path of the result file."
+    return command.out or command.plan.parent / "results" / f"{command.plan.stem}.json"
+
+
+def read_results(file: Path) -> dict[str, Any]:
+    "Read a result file; empty where there is none."
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
+def count_touches(
     command: ExperimentCommand,
-    plan: Plan,
     rows: list[dict[str, Any]],
-    differences: list[dict[str, Any]],
-    **more: list[dict[str, Any]],  # Further tables, by name
-) -> dict[str, Any]:  # Its content
-    "Write the result file: rows, differences, the machine, and which methods were measured on test rows. A part of a plan never replaces the whole."
-    out = command.out or command.plan.parent / "results" / f"{command.plan.stem}.json"
-    part = (command.quick or command.only) and not command.out
-    touches = json.loads(out.read_text("utf-8"))["touches"] if out.exists() else {}
-    for row in rows:
+) -> dict[str, list[str]]:  # By method, the keys with which it has met the test rows
+    "Add the keys of rows to those in the result file; validation rows do not count."
+    touches: dict[str, list[str]] = read_results(results_file(command)).get("touches", {})
+    for row in rows if not command.choose else ():
         keys = touches.setdefault(row["method"], [])
         if "key" in row and row["key"] not in keys:
             keys.append(row["key"])
-    packages = ("ccf_batch", "torch", "transformers", "scikit-learn", "duckdb")
-    content = {
-        "title": plan.title,
-        "machine": describe_machine(),
-        "versions": versions(packages),
-        "rows": rows,
-        "differences": differences,
-        **more,
-        "touches": touches,
-    }
-    if part:
-        say(f"only a part of the plan was run, so {out} is not replaced; --out writes it elsewhere")
+    return touches
+
+
+PACKAGES = ("ccf_batch", "torch", "transformers", "scikit-learn", "duckdb", "lightgbm", "implicit")
+
+
+def write_results(
+    command: ExperimentCommand,
+    title: str,
+    **tables: object,  # Lists of rows and others, as JSON values
+) -> dict[str, Any]:  # Its content
+    "Write the result file: the tables, and the machine. A part of a plan, or rows that it was chosen by, never replace the whole."
+    machine = {"machine": describe_machine(), "versions": versions(PACKAGES)}
+    content: dict[str, Any] = {"title": title, **machine, **tables}
+    file = results_file(command)
+    if (command.quick or command.only or command.choose) and not command.out:
+        say(
+            f"{file} is not replaced by a part of the plan or by --choose; --out writes it elsewhere"
+        )
         return content
-    out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(out, (json.dumps(content, indent=1) + "\n").encode())
-    say(f"written to {out}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(file, (json.dumps(content, indent=1) + "\n").encode())
+    say(f"written to {file}")
     return content
 
 # %% ../nbs/api/07_experiment.ipynb #d6fbe960
@@ -152,7 +165,8 @@ def select_methods(
         ):
             seeds = plan.seeds if method.seeds is None else method.seeds
             seeds = seeds[:1] if command.quick else seeds
-            settings = settings_of(plan, base, method, command.plan)
+            changes = plan.settings, method.settings, POINTWISE
+            settings = settings_of(base, command.plan, *changes)
             yield Selected(method, settings, seeds)
 
 
@@ -161,7 +175,7 @@ def run(command: ExperimentCommand) -> dict[str, Any]:  # The content of the res
     from ccf_batch.research.methods import MethodRunner, with_seed
 
     plan = read_plan(command.plan, Plan)
-    base = workspace(plan, command.plan, command.shared, command.work)
+    base = workspace(plan.data, command.plan, command.shared, command.work)
     folder = command.work / plan.data.source / "said"
     rows: list[dict[str, Any]] = []
     results: dict[tuple[str, int | str], Resampled] = {}
@@ -180,9 +194,10 @@ def run(command: ExperimentCommand) -> dict[str, Any]:  # The content of the res
     slices = measure_slices(runner, used, margins, where, plan.against, split)
     title = f"{plan.title}: {'validation' if command.choose else 'test'} rows"
     show_table(title, rows, differences)
-    if command.choose:
-        return {"rows": rows, "differences": differences, "slices": slices}
-    return write_results(command, plan, rows, differences, slices=slices)
+    touches = count_touches(command, rows)
+    return write_results(
+        command, plan.title, rows=rows, differences=differences, slices=slices, touches=touches
+    )
 
 # %% ../nbs/api/07_experiment.ipynb #b51525cc
 def command(argv: Sequence[str] | None = None, prog: str = "python -m ccf_batch.experiment") -> int:

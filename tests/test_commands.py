@@ -288,7 +288,7 @@ def test_an_experiment_is_stopped_and_logged_as_any_command(
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
         monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
     entry = importlib.import_module(f"ccf_batch.{name}")
-    monkeypatch.setattr(entry, "read_plan", slow)
+    monkeypatch.setattr(entry, "read_plan" if name == "experiment" else "is_list_plan", slow)
     log = tmp_path / "log.jsonl"
     flags = ["plan.toml", "--shared", "x", "--operation.log", str(log)]
     assert entry.command(flags) == code

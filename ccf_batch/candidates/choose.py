@@ -284,6 +284,7 @@ class Chosen(NamedTuple):
     nights: list[Night]  # The newest first
     scores: list[np.ndarray]  # float32 [C] of each night, by a ranker that was not fitted on it
     deciding: int  # How many of the newest nights decided
+    contenders: dict[str, Ranker]  # Of each kind, fitted on the nights that did not decide
     lists: list[ListRow]  # On the nights that decided; empty where there is none
     against: Comparison | None  # The ranker and the best simple list there
 
@@ -298,7 +299,8 @@ def choose_on_nights(
         say(
             "  no night can be replayed: the ranks of the generators are added up, and nothing is fitted or measured"
         )
-        return Chosen(fuse_ranks(columns_of(GENERATORS)), "fusion", plan, [], [], 0, [], None)
+        fusion = fuse_ranks(columns_of(GENERATORS))
+        return Chosen(fusion, "fusion", plan, [], [], 0, {"fusion": fusion}, [], None)
     deciding = count_deciding(len(nights))
     if len(nights) == 1:
         say(
@@ -323,7 +325,7 @@ def choose_on_nights(
     against = compare((f"ranker: {best}", best_simple), pair, person)
     ranker = fit_again(contenders[best].fit, nights)
     scores = score_out_of_fold(contenders[best], nights, deciding)
-    return Chosen(ranker, best, plan, nights, scores, deciding, rows, against)
+    return Chosen(ranker, best, plan, nights, scores, deciding, contenders, rows, against)
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #74c14262
 def print_nights(plan: Plan, nights: Sequence[Night], deciding: int) -> None:

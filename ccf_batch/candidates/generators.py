@@ -23,8 +23,8 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['FADE', 'RECENT', 'SHRINKAGE', 'KEPT', 'PAIRS_AT_A_TIME', 'LIKES_OF_A_USER', 'FACTORS', 'REGULARIZATION', 'ALPHA',
            'ITERATIONS', 'EASE_PENALTY', 'EASE_ITEMS', 'TILE', 'MIN_ITEMS', 'MAX_SHARE', 'GENERATORS', 'Past',
-           'past_of', 'Generator', 'Supplied', 'Repeat', 'Popular', 'Trending', 'New', 'Ranked', 'ranked', 'Pairs',
-           'pairs_of', 'Covisited', 'Neighbours', 'AllNeighbours', 'Factors', 'Linear', 'CannotOffer', 'Text']
+           'past_of', 'Generator', 'Supplied', 'Repeat', 'Everyone', 'Popular', 'Trending', 'New', 'Ranked', 'ranked',
+           'Pairs', 'pairs_of', 'Covisited', 'Neighbours', 'AllNeighbours', 'Factors', 'Linear', 'CannotOffer', 'Text']
 
 # %% ../../nbs/api/candidates/01_generators.ipynb #fca1c70d
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Repeat:
         return self.taken[users]
 
 
-class _Everyone:
+class Everyone:
     "Generator that offers all users the same."
 
     def __init__(self, strength: np.ndarray):
@@ -94,14 +94,14 @@ class _Everyone:
         return np.broadcast_to(self.row, (len(users), len(self.row)))
 
 
-class Popular(_Everyone):
+class Popular(Everyone):
     "Items by their likes in the window of 30 days."
 
     def __init__(self, past: Past):
         super().__init__(past.matrices.popular[:, 1])
 
 
-class Trending(_Everyone):
+class Trending(Everyone):
     "Items by how much more they are liked in the window of 7 days than in that of 30."
 
     def __init__(self, past: Past):
@@ -111,7 +111,7 @@ class Trending(_Everyone):
         super().__init__(np.where(week > 0, week / np.sqrt(expected + 1), 0))
 
 
-class New(_Everyone):
+class New(Everyone):
     "Items by how lately they were first taken."
 
     def __init__(self, past: Past):

@@ -10,7 +10,7 @@ import numpy as np
 from ..metrics import ratio_or_nan
 
 # %% auto #0
-__all__ = ['coverage', 'full_share', 'popularity_lift']
+__all__ = ['coverage', 'full_share', 'concentration', 'popularity_lift']
 
 # %% ../../nbs/api/evaluation/02_ranking.ipynb #eb91c373
 def coverage(
@@ -30,6 +30,15 @@ def full_share(
     return (
         float((np.bincount(owner, minlength=users) >= k).sum() / users) if users else float("nan")
     )
+
+# %% ../../nbs/api/evaluation/02_ranking.ipynb #fc089645
+def concentration(
+    first: np.ndarray,  # int [U] item on the first place of each list
+    items: int = 10,
+) -> float:
+    "Measure the share of first places that the most frequent items hold; NaN where there is no list."
+    times = np.sort(np.unique(first, return_counts=True)[1])
+    return float(times[-items:].sum() / len(first)) if len(first) else float("nan")
 
 # %% ../../nbs/api/evaluation/02_ranking.ipynb #416cf254
 def popularity_lift(

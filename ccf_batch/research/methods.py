@@ -29,7 +29,7 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['METHODS', 'NO_ROW_CHANGES', 'code_of', 'Rows', 'read_rows', 'MethodResult', 'with_seed', 'settings_that_count',
-           'TimedEncoder', 'PairFeatures', 'MethodRunner', 'parameters_of']
+           'input_tables', 'TimedEncoder', 'PairFeatures', 'MethodRunner', 'parameters_of']
 
 # %% ../../nbs/api/research/02_methods.ipynb #7f259271
 if TYPE_CHECKING:
@@ -154,6 +154,13 @@ def settings_that_count(settings: Settings) -> dict[str, Any]:  # As JSON values
         del (saved[group] if group else saved)[field_name]
     return saved
 
+
+def input_tables(settings: Settings) -> list[dict[str, Any]]:
+    "List the tables of the lake by content; when they were written does not count, so a copy is the same table."
+    content = {"path", "bytes", "footer_sha256"}
+    tables = lake.list_inputs(settings)
+    return [{k: v for k, v in table.items() if k in content} for table in tables]
+
 # %% ../../nbs/api/research/02_methods.ipynb #126f6cea
 class TimedEncoder(NamedTuple):
     "CF encoder with those of its folds, and what fitting them took."
@@ -185,13 +192,7 @@ class MethodRunner:
     ):
         self.settings, self.folder = settings, folder
         self.test = test_from, test_until
-        content = {
-            "path",
-            "bytes",
-            "footer_sha256",
-        }  # not when it was written: a copy is the same table
-        tables = lake.list_inputs(settings)
-        self.tables = [{k: v for k, v in table.items() if k in content} for table in tables]
+        self.tables = input_tables(settings)
         self._rows: dict[str, Rows] = {}
         self._encoders: dict[str, TimedEncoder] = {}
 

@@ -16,11 +16,12 @@ from ..base.settings_file import format_errors, load_file, merge_trees
 from ..settings import Group, Settings, SettingsError
 
 # %% auto #0
-__all__ = ['P', 'POINTWISE', 'Data', 'Method', 'Plan', 'read_plan', 'settings_of']
+__all__ = ['P', 'T', 'POINTWISE', 'Source', 'Data', 'Method', 'Plan', 'parse_plan', 'read_plan', 'settings_of', 'ListSet',
+           'ListPlan', 'is_list_plan', 'read_list_plan']
 
-# %% ../../nbs/api/research/00_plan.ipynb #421a476a
-class Data(Group):
-    "Data set of an experiment, in the folder that `--shared` names."
+# %% ../../nbs/api/research/00_plan.ipynb #8f9420a5
+class Source(Group):
+    "Data set, in the folder that `--shared` names."
 
     source: str
     """Folder of the data set."""
@@ -28,6 +29,11 @@ class Data(Group):
     """Folder of MovieLens-1M's movies.dat, where genres come from."""
     config: str | None = None
     """Settings file that maps its columns, relative to the plan."""
+
+
+class Data(Source):
+    "Data set of an experiment, cut by time."
+
     test_from: dt.date
     """First day of the test rows; earlier rows are for training and validation."""
     test_until: dt.date | None = None
@@ -66,23 +72,32 @@ class Plan(Group):
     method: Sequence[Method] = Field(min_length=1)
     """The methods, in the order of the table."""
 
-
+# %% ../../nbs/api/research/00_plan.ipynb #421a476a
 P = TypeVar("P", bound=Plan)
+T = TypeVar("T", bound=Group)
 POINTWISE = {
     "train": {"loss": "pointwise"}
 }  # methods are trained on labelled rows, as in the papers
+
+
+def parse_plan(
+    file: Path,
+    kind: type[T],
+) -> T:
+    "Read a file as a plan of some kind; raises `SettingsError` with a line for each mistake."
+    content = load_file(file)
+    try:
+        return kind(**content)
+    except ValidationError as e:
+        raise SettingsError(format_errors(e, kind, file, content, [])) from None
 
 
 def read_plan(
     file: Path,
     kind: type[P],  # `Plan`, or a subclass
 ) -> P:
-    "Read a plan from its file; raises `SettingsError` with a line for each mistake."
-    content = load_file(file)
-    try:
-        plan = kind(**content)
-    except ValidationError as e:
-        raise SettingsError(format_errors(e, kind, file, content, [])) from None
+    "Read a plan of methods from its file; raises `SettingsError` with a line for each mistake."
+    plan = parse_plan(file, kind)
     names = [m.name for m in plan.method]
     for key in ("against", "where"):
         for name in getattr(plan, key):
@@ -94,13 +109,12 @@ def read_plan(
 
 
 def settings_of(
-    plan: Plan,
     base: Settings,  # Of the workspace
-    method: Method,
     file: Path,  # Of the plan
+    *changes: dict[str, Any],  # Of the plan, then of a part of it
 ) -> Settings:
-    "Merge the settings of workspace, plan and method; a `model.base` that begins with a dot is relative to the plan. Raises `SettingsError`."
-    tree = merge_trees(base.saved(), plan.settings, method.settings, POINTWISE)
+    "Merge the settings of workspace and plan; a `model.base` that begins with a dot is relative to the plan. Raises `SettingsError`."
+    tree = merge_trees(base.saved(), *changes)
     if str(tree["model"]["base"]).startswith("."):
         tree["model"]["base"] = str((file.parent / tree["model"]["base"]).resolve())
     try:
@@ -109,3 +123,53 @@ def settings_of(
         raise SettingsError(format_errors(e, Settings, file, tree, [])) from None
     settings._workspace = base.workspace
     return settings
+
+# %% ../../nbs/api/research/00_plan.ipynb #ce8bb001
+class ListSet(Source):
+    "Data set with the dates at which its lists are measured."
+
+    name: str
+    """Name in the table, and for `--only`."""
+    days: int = Field(ge=1, le=366)
+    """Days from a date on whose likes count."""
+    choosing: list[dt.date] = Field(min_length=1)
+    """Dates at which defaults are chosen."""
+    test: list[dt.date] = Field(min_length=1)
+    """Dates at which the table is made."""
+    quick: bool = False
+    """Include it in `--quick`."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings that it changes, as in `ccf.toml`."""
+
+
+class ListPlan(Group):
+    "Plan of a table of lists."
+
+    title: str
+    """Heading of its table."""
+    script: Path
+    """Parquet file of what a script's lists gave each user, relative to `--shared`: columns data, cut, user_id, list, ndcg10."""
+    script_rankers: list[str] = Field(min_length=1)
+    """Which of the script's lists are its rankers; the others are its single lists."""
+    set: list[ListSet] = Field(min_length=1)
+    """The data sets, in the order of the table."""
+
+
+def is_list_plan(file: Path) -> bool:
+    "Tell whether a plan is one of lists: it has `[[set]]`, not `[[method]]`."
+    return "set" in load_file(file)
+
+
+def read_list_plan(file: Path) -> ListPlan:
+    "Read a plan of lists from its file; raises `SettingsError` with a line for each mistake."
+    plan = parse_plan(file, ListPlan)
+    names = [s.name for s in plan.set]
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise SettingsError(f"{file}: two sets are called {sorted(twice)[0]!r}")
+    for each in plan.set:
+        if max(each.choosing) + dt.timedelta(days=each.days) > min(each.test):
+            raise SettingsError(
+                f"{file}: {each.name}: the {each.days} days from the choosing date {max(each.choosing)} on go "
+                f"beyond the test date {min(each.test)}"
+            )
+    return plan

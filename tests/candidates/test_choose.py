@@ -265,3 +265,11 @@ def test_a_lake_without_a_night_to_replay_gives_the_fusion(tmp_path, capsys):
     chosen = chosen_of(lake_of(tmp_path, days=3), dt.date(2026, 1, 4))
     assert chosen.name == "fusion" and not chosen.nights
     assert "no night can be replayed" in capsys.readouterr().out
+
+
+def test_a_person_of_two_nights_is_one_person_whatever_their_rows():
+    newer, older = drawn(2)
+    older = older._replace(user_id=pa.array([str(k) for k in range(60)])[::-1])
+    newer = newer._replace(user_id=pa.array([str(k) for k in range(60)]))
+    person = people([newer, older])
+    assert len(set(person)) == 60 and person[0] == person[-1] == "0"
