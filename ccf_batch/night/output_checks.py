@@ -29,12 +29,15 @@ def check_lists(
     assembly: Assembly,  # Prepared
     ranked: list[str],  # Files of the output
     counts: Mapping[str, int],  # Of all shards
+    calibrated: bool,  # Whether scored rows have a score
 ) -> list[Finding]:
     "Check lists for errors, seen and hidden items, and rejected pairs."
     from ccf_batch.data.lake import table_glob
 
     settings, con, rules = assembly.settings, assembly.con, assembly.settings.rules.apply
-    lists = fetch_named_row(con, "night/checks/lists", ranked=ranked, top_k=settings.top_k)
+    lists = fetch_named_row(
+        con, "night/checks/lists", ranked=ranked, top_k=settings.top_k, calibrated=calibrated
+    )
     seen = fetch_named_row(
         con, "night/checks/seen", ranked=ranked, exclude=settings.candidates.exclude_seen
     )["seen"]
@@ -79,8 +82,9 @@ def check_change(
     settings: Settings,
     ranked: list[str],  # Files of the output
     date: dt.date,
+    bundle: str,  # Id of the bundle that made them
 ) -> list[Finding]:
-    "Compare the rows with those of the date before: shift of scores and changed first items."
+    "Compare the rows with those of the date before: shift of margins or scores, and changed first items."
     import duckdb
 
     def unmeasured(reason: str) -> list[Finding]:
@@ -95,15 +99,22 @@ def check_change(
     earlier = f"{glob.escape(str(date_folder(settings.ranked, before)))}/*.parquet"
     files = dict(ranked=ranked, earlier=[earlier])
     try:
-        shift = fetch_named_row(con, "night/checks/shift", **files)
+        by_score = manifest.get("bundle") != bundle
+        shift = fetch_named_row(con, "night/checks/shift", **files, scores=by_score)
         tops = fetch_named_row(con, "night/checks/tops", **files)
     except (duckdb.IOException, duckdb.InvalidInputException) as e:
         return unmeasured(f"{before} cannot be read: {str(e).splitlines()[0]}")
     enough = shift["least"] >= MIN_SCORES
-    few = "" if enough else f", with {shift['least']:,} scores too few"
+    what = "scores, as another bundle made it" if by_score else "margins"
+    few = "" if enough else f", with {shift['least']:,} too few"
     changed = share(tops["changed"], tops["users"])
     return [
-        limited("max_shift", shift["psi"] if enough else None, settings, f"against {before}{few}"),
+        limited(
+            "max_shift",
+            shift["psi"] if enough else None,
+            settings,
+            f"{what}, against {before}{few}",
+        ),
         limited(
             "max_new_tops", changed, settings, f"of {tops['users']:,} users ranked on {before} too"
         ),
@@ -113,6 +124,7 @@ def check_change(
 def check_output(
     assembly: Assembly,  # Prepared
     run: Run,  # All its shards are done
+    calibrated: bool,  # Whether scored rows have a score
     trial: bool = False,  # Not compared with another date
 ) -> list[Finding]:
     "Check the finished shards. Raises `CheckFailed` unless the settings only warn."
@@ -120,8 +132,9 @@ def check_output(
     ranked = [glob.escape(str(run.output / shard["file"])) for shard in done]
     names = {name for shard in done for name in shard["counts"]}
     counts = {name: sum(shard["counts"].get(name, 0) for shard in done) for name in names}
-    findings = check_lists(assembly, ranked, counts)
+    findings = check_lists(assembly, ranked, counts, calibrated)
     if not trial:
-        findings += check_change(assembly.con, settings, ranked, assembly.date)
+        bundle = run.fingerprint["bundle"]
+        findings += check_change(assembly.con, settings, ranked, assembly.date, bundle)
     lost = f"{assembly.date} is not published (its {len(ranked)} finished shards are kept)"
     return enforce(findings, settings, lost, "publish these as they are: the same command with")

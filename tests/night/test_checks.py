@@ -301,7 +301,9 @@ def shop(tmp_path_factory):
 def lists_of(shop, tmp_path, rows, counts=None, **groups):
     shop.settings = settings_of(shop.settings.workspace, **groups)
     ranked = [glob.escape(write_ranked(tmp_path / "[1].parquet", rows))]
-    found = output_checks.check_lists(shop, ranked, {"users": 2, "pairs": 100} | (counts or {}))
+    found = output_checks.check_lists(
+        shop, ranked, {"users": 2, "pairs": 100} | (counts or {}), True
+    )
     return {f.check: f for f in found}
 
 
@@ -395,10 +397,10 @@ def lists(scores, depth=2):
     ]
 
 
-def change(tmp_path, rows, **limits):
+def change(tmp_path, rows, bundle="another", **limits):
     s = settings_of(tmp_path, checks=limits)
     file = write_ranked(tmp_path / "now.parquet", rows)
-    found = output_checks.check_change(connect(threads=1), s, [file], NIGHT)
+    found = output_checks.check_change(connect(threads=1), s, [file], NIGHT, bundle)
     return {f.check: f for f in found}
 
 
@@ -409,7 +411,7 @@ def test_the_same_distribution_has_not_shifted(tmp_path):
     night_before(tmp_path / "ranked", lists(RNG.beta(5, 2, 3000)))
     found = change(tmp_path, lists(RNG.beta(5, 2, 4000)))
     assert 0 <= found["shift"].value < 0.02 and not failed(found)
-    assert found["shift"].note == "against 2026-06-30"
+    assert found["shift"].note == "scores, as another bundle made it, against 2026-06-30"
     assert found["new_tops"].value == 0 and found["new_tops"].note.startswith("of 1,500 users")
 
 
@@ -421,6 +423,24 @@ def test_another_distribution_has(tmp_path):
     night_before(tmp_path / "ranked", lists([0.5] * 3000))
     assert change(tmp_path, lists([0.5] * 3000))["shift"].value == 0
     assert failed(change(tmp_path, lists([0.6] * 3000))) == {"shift"}
+
+
+def test_margins_of_one_bundle_are_compared_and_scores_of_two(tmp_path):
+    night_before(tmp_path / "ranked", [(*row, row[3] * 9) for row in lists(RNG.random(2000))])
+    now = [(*row, row[3] * 9 + 100) for row in lists(RNG.random(2000))]
+    assert not failed(change(tmp_path, now))
+    found = change(tmp_path, now, bundle="b")
+    assert failed(found) == {"shift"} and found["shift"].note == "margins, against 2026-06-30"
+
+
+def test_a_night_without_a_calibration_has_no_scores(shop, tmp_path):
+    ranked = [
+        glob.escape(write_ranked(tmp_path / "0.parquet", [(*row, None, 0.5) for row in GOOD]))
+    ]
+    for calibrated, wrong in ((True, 3), (False, 0)):
+        shop.settings = settings_of(shop.settings.workspace)
+        found = output_checks.check_lists(shop, ranked, {"users": 2, "pairs": 9}, calibrated)
+        assert {f.check: f.value for f in found}["wrong_scores"] == wrong
 
 
 def test_the_index_is_what_its_formula_says(tmp_path):
@@ -559,7 +579,7 @@ def test_an_input_that_fails_is_not_scored(ws, capsys, monkeypatch):
     for flags in ([], ["--dry-run"], ["--limit-users", "5"]):
         assert command(ws, "--date", date, *flags) == 4
         err = capsys.readouterr().err
-        assert "nothing was scored, 2 of 7 checks failed" in err
+        assert "nothing was scored, 2 of 8 checks failed" in err
         assert "stale_days is 9.208, allowed is at most 7 (checks.max_stale_days)" in err
         assert "activity is 0, allowed is at least 0.1 (checks.min_activity)" in err
         assert "move the limit where it is wrong, or go on all the same, once: --checks.on" in err
