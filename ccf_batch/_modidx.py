@@ -216,6 +216,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'ccf_batch/candidates/choose.py'),
                                              'ccf_batch.candidates.choose.measure': ( 'api/candidates/choose.html#measure',
                                                                                       'ccf_batch/candidates/choose.py'),
+                                             'ccf_batch.candidates.choose.offering': ( 'api/candidates/choose.html#offering',
+                                                                                       'ccf_batch/candidates/choose.py'),
                                              'ccf_batch.candidates.choose.own_order': ( 'api/candidates/choose.html#own_order',
                                                                                         'ccf_batch/candidates/choose.py'),
                                              'ccf_batch.candidates.choose.people': ( 'api/candidates/choose.html#people',

@@ -39,10 +39,10 @@ from ..metrics import mean_draws, ndcg_at, percentiles, recall_at
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['count_deciding', 'columns_to_read', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure', 'own_order',
-           'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare', 'fit_contenders',
-           'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights', 'print_nights', 'print_choice',
-           'choose_ranker']
+__all__ = ['count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
+           'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
+           'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights', 'print_nights',
+           'print_choice', 'choose_ranker']
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #108e606f
 def count_deciding(
@@ -57,28 +57,28 @@ def columns_to_read(
     deciding: int,
 ) -> list[str]:
     "List the features that enter a ranker; a line names the generators whose do not."
-    newest, columns = nights[0].columns, []
-    for name in newest:
-        if name.startswith("rank_"):
-            ranks = (
-                n.features[:, n.columns.index(name)]
-                for n in nights[deciding:] or nights
-                if name in n.columns
-            )
-            if not any((rank < UNRANKED).any() for rank in ranks):
-                say(
-                    f"  {name.removeprefix('rank_')} offered nothing on the nights that are fitted on: it is no feature"
-                )
-                columns.append(name)
-    left_out = {c.partition("_")[2] for c in columns}
-    gone = {c for n in nights for c in n.columns if c.startswith("rank_")} - set(newest)
-    for name in sorted(gone):
-        say(f"  {name.removeprefix('rank_')} cannot be made on the newest night: it is no feature")
-    return [
-        c
-        for c in newest
-        if not (c.startswith(("rank_", "strength_")) and c.partition("_")[2] in left_out)
-    ]
+    newest, fitted_on = nights[0].columns, nights[deciding:] or nights
+    offered = {name for night in fitted_on for name in offering(night)}
+    known = {c.removeprefix("rank_") for n in nights for c in n.columns if c.startswith("rank_")}
+    gone = {name for name in known if f"rank_{name}" not in newest}
+    for names, reason in (
+        (known - offered - gone, "offered nothing on the nights that are fitted on"),
+        (gone, "cannot be made on the newest night"),
+    ):
+        if names:
+            say(f"  no features of {', '.join(sorted(names))}: {reason}")
+    left_out = {
+        f"{kind}_{name}" for name in known - offered | gone for kind in ("rank", "strength")
+    }
+    return [column for column in newest if column not in left_out]
+
+
+def offering(night: Night) -> set[str]:
+    "Name the generators that offered anything on a night."
+    ranks = {
+        c.removeprefix("rank_"): k for k, c in enumerate(night.columns) if c.startswith("rank_")
+    }
+    return {name for name, k in ranks.items() if (night.features[:, k] < UNRANKED).any()}
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #6887be9b
 def examples_of(

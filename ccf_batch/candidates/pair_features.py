@@ -37,7 +37,7 @@ def columns_of(
 ) -> list[str]:
     "List the names of the features."
     names = [f"{kind}_{name}" for name in generators for kind in ("rank", "strength")]
-    windows = [f"popular_{days}" for days in (*WINDOWS, "all")]
+    windows = [f"{kind}_{days}" for kind in ("popular", "relative") for days in (*WINDOWS, "all")]
     return [
         *names, "times_taken", "days_since_taken", "days_between", *windows, "trend", "item_days",
         "user_events", "user_items", "user_days",
@@ -135,6 +135,7 @@ class Offers:
             np.where(never, np.nan, last),
             np.where(never, np.nan, (first - last) / np.maximum(times, 1)),
             *popular.T,
+            *((popular + 1) / (m.popular.max(0) + 1)).T,
             np.log1p(week) - np.log1p(month),
             m.item_days[item],
             events[group],

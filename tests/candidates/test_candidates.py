@@ -267,6 +267,9 @@ def test_features_say_what_happened(world):
         )
         assert row[column["user_events"]] == len(of_user[user])
         assert row[column["user_items"]] == len({e.item for e in of_user[user]})
+        most = past.matrices.popular[:, 3].max()
+        share = (row[column["popular_all"]] + 1) / (most + 1)
+        assert row[column["relative_all"]] == pytest.approx(share)
         last = max(e.ts for e in of_user[user])
         assert row[column["user_days"]] == pytest.approx((night - last) / day, abs=1e-3)
 

@@ -196,7 +196,7 @@ def test_a_generator_that_gave_nothing_is_no_feature(capsys):
         night.features[:, 2] = UNRANKED
     chosen = choose_of(nights)
     assert chosen.ranker.fit.columns == [c for c in COLUMNS if "popular" not in c]
-    assert "popular offered nothing" in capsys.readouterr().out
+    assert "no features of popular: offered nothing" in capsys.readouterr().out
 
 
 def test_a_generator_that_cannot_be_made_any_more_is_no_feature(capsys):
@@ -207,7 +207,7 @@ def test_a_generator_that_cannot_be_made_any_more_is_no_feature(capsys):
     )
     chosen = choose_of(nights)
     assert not [c for c in chosen.ranker.fit.columns if "popular" in c]
-    assert "popular cannot be made" in capsys.readouterr().out
+    assert "no features of popular: cannot be made" in capsys.readouterr().out
 
 
 def test_a_generator_that_was_not_made_on_an_older_night_offered_nothing_there():
