@@ -94,7 +94,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="overhead-") as work:
             config = Path(work, "ccf.toml")
             config.write_text(
-                f'[prompt]\ntemplate = "{template}"\n[train]\noffset = false\nrefit = false\nmax_examples = 5000\n[cf]\nmax_examples = 20000\n'
+                f'[prompt]\ntemplate = "{template}"\n[train]\noffset = false\nrefit = false\nmax_examples = 5000\n[cf]\nmax_examples = 4000\n'
             )
             write(Path(work), 100_000 if args.quick else 1_000_000)
             days = [DATE - dt.timedelta(days=1), DATE]

@@ -23,6 +23,8 @@ categorical = ["genres"]
 hidden = 32
 [cf]
 factors = 4
+[candidates]
+exclude_seen = "none"  # of random ratings most repeat
 """
 
 
@@ -296,6 +298,8 @@ def test_a_published_night_is_held_against_what_came_after(workspace, tmp_path, 
     from ccf_batch import score
 
     shutil.copytree(workspace, tmp_path / "w", ignore=shutil.ignore_patterns("evaluations"))
+    text = (tmp_path / "w/ccf.toml").read_text()
+    (tmp_path / "w/ccf.toml").write_text(text.replace('exclude_seen = "none"', ""))
     config = ["--config", str(tmp_path / "w/ccf.toml")]
     night = ["--date", "2026-02-15"]
     assert evaluate_in(tmp_path / "w", *night) == 2
@@ -430,7 +434,8 @@ def purchases(folder, late):
     late = [Event(u, i, until + n * dt.timedelta(hours=1), r) for n, (u, i, r) in enumerate(late)]
     write_events(folder, [Item(f"i{n}") for n in range(20)], events + late)
     (folder / "ccf.toml").write_text("[domain]\nliked_above = 3\n[cf]\nfactors = 2\n")
-    add_bundle(settings_for(folder, cf={"factors": 2}), until.date())
+    again = {"exclude_seen": "none"}
+    add_bundle(settings_for(folder, cf={"factors": 2}, candidates=again), until.date())
     return folder
 
 

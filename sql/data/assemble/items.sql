@@ -1,5 +1,5 @@
 -- Table `assembly.items`: the catalogue in order of `item_id`. `item_row` counts from 0, `available`
--- is as of the cut-off, `count` is the number of interactions known then, `first_ts` the time of the first, `tie` is a hash of the id.
+-- is as of the cut-off, `count` is the number of interactions known then, `first_event_ts` the time of the first, `tie` is a hash of the id.
 --   $items         glob of the Parquet files
 --   $interactions  glob of the Parquet files
 --   $liked_above   as in `interactions`
@@ -11,7 +11,7 @@ WITH catalogue AS (
     SELECT NULL::TIMESTAMP AS available_from, NULL::TIMESTAMP AS available_to WHERE false
 ),
 counts AS (
-    SELECT item_id, count(*) AS count, min(event_ts) AS first_ts
+    SELECT item_id, count(*) AS count, min(event_ts) AS first_event_ts
     FROM assembly.known($interactions, $liked_above, $cutoff)
     GROUP BY item_id
 )
@@ -19,6 +19,6 @@ SELECT
     (row_number() OVER (ORDER BY item_id) - 1)::INTEGER AS item_row,
     item_id, title, attributes, available_from, available_to,
     coalesce(available_from <= $cutoff, true) AND coalesce($cutoff < available_to, true) AS available,
-    coalesce(count, 0) AS count, first_ts,
+    coalesce(count, 0) AS count, first_event_ts,
     md5_number_lower(item_id::VARCHAR) AS tie
 FROM catalogue LEFT JOIN counts USING (item_id);

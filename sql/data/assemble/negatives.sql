@@ -10,7 +10,7 @@
 CREATE OR REPLACE TEMP TABLE negatives AS
 WITH weights AS (
     SELECT
-        item_row, coalesce(available_from, first_ts) AS exists_from, available_to,
+        item_row, coalesce(available_from, first_event_ts) AS exists_from, available_to,
         sum(round(1000 * pow(count, 0.75))::UBIGINT) OVER (ORDER BY item_row)::UBIGINT AS upper
     FROM assembly.items
     WHERE count > 0
