@@ -214,6 +214,9 @@ def add_listwise(
     "Train the language model on lists, and keep it where `model.keep` says so."
     from ccf_batch.model.rerank import train_reranker
 
+    if not chosen.nights[chosen.deciding :] and settings.model.keep != "always":
+        say("  no language model is trained: there is no older night to train it on")
+        return stage._replace(parts=stage.parts._replace(calibration=calibrate(chosen)))
     key = training_key(settings, assembly.cutoff)
     state = state_file(settings), key, settings.resume
     reranker = train_reranker(settings, assembly, chosen, *state)

@@ -61,11 +61,12 @@ class FirstStage:
     def groups(self, users: np.ndarray) -> Iterator[pa.Table]:
         "Make the groups of users, block by block; a user without a candidate has none."
         for block in blocks_of(users, self.offers.past.matrices.shape[1]):
-            yield self._groups(block)
+            found = self.offers.of(block)
+            if len(found.item):
+                yield self._groups(block, found)
 
-    def _groups(self, users: np.ndarray) -> pa.Table:
-        "Make the groups of a block of users."
-        found = self.offers.of(users)
+    def _groups(self, users: np.ndarray, found: Candidates) -> pa.Table:
+        "Make the groups of a block of users from what they are offered."
         wanted = self.ranker.fit.columns
         features = select_columns(found.features, self.offers.columns, wanted)
         score = self.ranker.score(features) * np.float32(self.scale)

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccf_batch.base.errors import InputError, NothingToDo
+from ccf_batch.candidates.generators import GENERATORS, past_of
+from ccf_batch.candidates.pair_features import make_offers
 from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect
 from ccf_batch.data.ranked import date_folder, row_schema
@@ -93,8 +95,9 @@ def test_numbers_are_those_counted_by_hand(settings):
     assert simple["covisited"]["recall"] == pytest.approx((1 / 2 + 1 + 0) / 3)
     assert simple["covisited"]["recall_diff"] == pytest.approx(-1 / 3)
     assert "repeat" not in simple  # it has nothing that users had not taken
-    sources = {r["source"]: r["likes"] for r in found.recall}
-    assert sum(n for s, n in sources.items() if s != "any") == 5  # pairs that were liked
+    sources = {r.source: r.likes for r in found.recall}
+    missed = sum(n for source, n in sources.items() if source.startswith("missed"))
+    assert sources["any"] + missed == 5  # pairs that were liked
     assert "4 users liked something (5 likes), 2 of them" in found.notes[0]
     best = max(r["ndcg"] for r in found.rows[1:])
     assert found.notes[1].startswith("1 others had liked something before the night")
@@ -180,5 +183,5 @@ def test_tables_have_a_cell_for_every_column(settings):
 def test_before_the_first_event_there_is_no_simple_list(settings):
     "A night may have been published from supplied candidates alone."
     assembly = Assembly(connect(), settings, dt.date(2026, 2, 1))
-    assembly.build_users()
-    assert simple_lists(assembly, pa.array(["u"]), 2, "all") == {}
+    offers = make_offers(past_of(assembly), dict.fromkeys(GENERATORS, 2), "all")
+    assert simple_lists(offers, pa.array(["u"]), 2) == {}

@@ -13,6 +13,7 @@ from properties import examples
 
 from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.database import connect
+from ccf_batch.data.ranked import Calibration
 from ccf_batch.night.rules import rank
 
 DATE = (START + DAY).date()
@@ -43,7 +44,7 @@ def night(root, **groups):
 
 
 def ranked(assembly, rows):
-    return rank(assembly.con, margins_of(rows), assembly, assembly.settings)
+    return rank(assembly.con, margins_of(rows), assembly, assembly.settings, Calibration(1.0, 0.0))
 
 
 @examples(25)
@@ -138,7 +139,9 @@ def test_ranking_works_on_a_cursor_and_leaves_nothing_behind(tmp_path):
     assembly = night(tmp_path)
     cursor = assembly.con.cursor()
     for _ in range(2):
-        table, _ = rank(cursor, margins_of([(2, 4, 1.0)]), assembly, assembly.settings)
+        table, _ = rank(
+            cursor, margins_of([(2, 4, 1.0)]), assembly, assembly.settings, Calibration(1.0, 0.0)
+        )
         assert len(table) == 1
     assert not cursor.execute("SELECT * FROM duckdb_views() WHERE view_name = 'margins'").fetchall()
 
@@ -156,6 +159,6 @@ def test_string_ids(tmp_path):
             "source": ["popular"] * 2,
         }
     )
-    rows, removed = rank(assembly.con, table, assembly, assembly.settings)
+    rows, removed = rank(assembly.con, table, assembly, assembly.settings, Calibration(1.0, 0.0))
     assert rows["item_id"].to_pylist() == [prank] and removed["not_seen"] == 1
     assert assembly.date == dt.date(2026, 3, 2)
