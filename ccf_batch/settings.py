@@ -132,25 +132,25 @@ class Candidates(Group):
 
     supplied: int = Field(default=1_000, ge=0, le=1_000)
     """Items that are supplied for the user and the date (`candidates/` of the lake), the strongest."""
-    repeat: int = Field(default=100, ge=0, le=1_000)
+    repeat: int = Field(default=250, ge=0, le=1_000)
     """Items that the user took most often, as far as `exclude_seen` lets them through."""
-    covisited: int = Field(default=100, ge=0, le=1_000)
+    covisited: int = Field(default=40, ge=0, le=1_000)
     """Items of the users who liked the user's newest likes as well."""
-    neighbours: int = Field(default=100, ge=0, le=1_000)
+    neighbours: int = Field(default=80, ge=0, le=1_000)
     """Items by cosine with the user's newest likes."""
-    all_neighbours: int = Field(default=50, ge=0, le=1_000)
+    all_neighbours: int = Field(default=100, ge=0, le=1_000)
     """Items by cosine with all of the user's likes."""
     factors: int = Field(default=100, ge=0, le=1_000)
     """Items by implicit matrix factorisation (ALS)."""
-    linear: int = Field(default=100, ge=0, le=1_000)
+    linear: int = Field(default=120, ge=0, le=1_000)
     """Items by a regression of each item on all others (EASE); not made for more than 8,000 items."""
     text: int = Field(default=100, ge=0, le=1_000)
     """Items whose words (tf-idf) are like those of the user's newest likes."""
-    popular: int = Field(default=50, ge=0, le=1_000)
+    popular: int = Field(default=40, ge=0, le=1_000)
     """Items with the most likes in the last 30 days of median traffic."""
-    trending: int = Field(default=20, ge=0, le=1_000)
+    trending: int = Field(default=30, ge=0, le=1_000)
     """Items that are liked more in the last 7 such days than in the 30."""
-    new: int = Field(default=20, ge=0, le=1_000)
+    new: int = Field(default=5, ge=0, le=1_000)
     """Items that were first taken lately."""
     exclude_seen: Literal["all", "liked", "none"] = "all"
     """all: items that the user has interacted with are not offered again; liked: those that the user liked; none: all are, where people buy again. True and false mean all and none."""
