@@ -114,6 +114,21 @@ class Lists:
         assert self.batch.label is not None
         return np.bincount(self.batch.group_of[self.batch.label == 1], minlength=len(self.batch))
 
+    def surprise(
+        self,
+        margin: np.ndarray,  # float [K], NaN: not listed
+    ) -> np.ndarray:  # float64 [P]
+        "Compute -log softmax of each listed positive within its list."
+        assert self.batch.label is not None
+        listed, users = ~np.isnan(margin), len(self.batch)
+        group, margin = self.batch.group_of[listed], margin[listed].astype(np.float64)
+        largest = np.full(users, -np.inf)
+        np.maximum.at(largest, group, margin)
+        behind = margin - largest[group]
+        sums = np.bincount(group, np.exp(behind), users)
+        positive = self.batch.label[listed] == 1
+        return np.log(sums[group[positive]]) - behind[positive]
+
     def ndcg(
         self,
         margin: np.ndarray,  # float32 [K], NaN: not listed
@@ -140,22 +155,20 @@ def fit_scale(
     parts = [x.take(np.flatnonzero(x.hits)) for x in lists]
     if not sum(len(p.batch) for p in parts):
         return 1.0
-    score = np.concatenate([p.offset.astype(np.float64) for p in parts])
-    label = np.concatenate([np.asarray(p.batch.label) for p in parts]).astype(np.float64)
-    first = offsets_of(np.concatenate([np.diff(p.batch.candidate_offsets) for p in parts]))
-    sizes = np.diff(first)
-    group = np.repeat(np.arange(len(sizes)), sizes)
-    score -= (np.add.reduceat(score, first[:-1]) / sizes)[group]
-    unit = score.std() or 1.0
-    largest = np.maximum.reduceat(score, first[:-1])
-    behind, positives = score - largest[group], np.bincount(group, label)
+    unit = np.concatenate([_centred(p) for p in parts]).std() or 1.0
 
     def loss(factor: float) -> float:
-        sums = np.add.reduceat(np.exp(factor / unit * behind), first[:-1])
-        return float((positives @ np.log(sums) - factor / unit * (label @ behind)) / label.sum())
+        each = [p.surprise(factor / unit * p.offset) for p in parts]
+        return float(np.concatenate(each).mean())
 
     found = minimize_scalar(loss, bounds=SCALES, method="bounded", options={"xatol": 1e-6})
     return float(found.x / unit)
+
+
+def _centred(lists: Lists) -> np.ndarray:  # float64 [K]
+    "Subtract the mean of each list from the scores."
+    group, score = lists.batch.group_of, lists.offset.astype(np.float64)
+    return score - (np.bincount(group, score) / np.bincount(group))[group]
 
 # %% ../../nbs/api/model/08_rerank.ipynb #8e8d7935
 class NightEncoder(NamedTuple):
@@ -323,19 +336,21 @@ class ListValidation:
     catalogue: Catalogue
     night: RerankedNight
 
-    metric: ClassVar[str] = "ndcg"
+    metric: ClassVar[str] = "gain"
 
-    def measure(self, model: Model) -> dict[str, float]:  # ndcg, ranker_ndcg, lists
-        "Compute the NDCG@10 of the lists, and in the ranker's order."
-        lists = self.night.lists
-        ndcg = lists.ndcg(self.night.margins(model, self.catalogue)).mean()
-        ranker = lists.ndcg(lists.offset).mean()
-        return {"ndcg": float(ndcg), "ranker_ndcg": float(ranker), "lists": len(lists.batch)}
+    def measure(self, model: Model) -> dict[str, float]:  # gain, ndcg, ranker_ndcg, lists
+        "Compute the gain in log-likelihood of the positives over the ranker, and NDCG@10 with the model and without."
+        lists, margin = self.night.lists, self.night.margins(model, self.catalogue)
+        alone = np.where(np.isnan(margin), margin, lists.offset)  # on the same candidates
+        gain = (lists.surprise(alone) - lists.surprise(margin)).sum() / max(1, lists.hits.sum())
+        ndcg, ranker = lists.ndcg(margin).mean(), lists.ndcg(lists.offset).mean()
+        numbers = {"gain": gain, "ndcg": ndcg, "ranker_ndcg": ranker, "lists": len(lists.batch)}
+        return {name: float(value) for name, value in numbers.items()}
 
     def sentence(self, measured: dict[str, float]) -> str:
         "Describe the NDCG."
-        ranker = f"ranker alone {measured['ranker_ndcg']:.4f}"
-        return f"valid NDCG@{DEPTH} {measured['ndcg']:.4f} ({ranker})"
+        ndcg = f"NDCG@{DEPTH} {measured['ndcg']:.4f} (ranker alone {measured['ranker_ndcg']:.4f})"
+        return f"valid log-likelihood {measured['gain']:+.4f} over the ranker's, {ndcg}"
 
 
 HELD_OUT = 5  # of the users of a single training night, one in so many validates

@@ -127,6 +127,18 @@ def test_the_scale_is_the_likeliest_of_all(unit, true):
     assert found * unit == pytest.approx(grid[np.argmin(loss)], abs=2e-3)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_surprise_is_taken_over_the_listed_candidates(seed):
+    rng = np.random.default_rng(seed)
+    margin, label = rng.normal(0, 9, (6, 5)), rng.integers(0, 2, (6, 5))
+    margin[rng.random((6, 5)) < 0.3] = np.nan
+    by_hand = []
+    for row, own in zip(margin, label, strict=True):
+        listed = ~np.isnan(row)
+        by_hand += list(-log_softmax(row[listed])[own[listed] == 1])
+    np.testing.assert_allclose(lists_of(margin, label).surprise(margin.ravel()), by_hand)
+
+
 def test_scores_that_say_nothing_or_everything_have_a_scale():
     score = np.random.default_rng(0).normal(size=(50, 5))
     top = (score == score.max(1, keepdims=True)).astype(int)
@@ -259,6 +271,7 @@ def test_the_newest_training_night_validates_and_is_not_trained_on(world):
 def test_training_begins_at_the_ranker_and_the_bias_stays_0(reranker):
     first, *rest = reranker.log
     assert first["ndcg"] == first["ranker_ndcg"] and math.isnan(first["loss"])
+    assert first["gain"] == 0 and all(row["gain"] != 0 for row in rest)
     assert len(rest) == 2 and all(row["ranker_ndcg"] == first["ranker_ndcg"] for row in rest)
     assert reranker.model.answer.bias.item() == 0
     assert reranker.trained_parameters > 1000
