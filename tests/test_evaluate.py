@@ -23,6 +23,8 @@ categorical = ["genres"]
 hidden = 32
 [cf]
 factors = 4
+[train]
+loss = "pointwise"
 [candidates]
 exclude_seen = "none"  # of random ratings most repeat
 """
@@ -296,10 +298,13 @@ def test_a_published_night_is_held_against_what_came_after(workspace, tmp_path, 
     import shutil
 
     from ccf_batch import score
+    from ccf_batch.base.settings_file import load
 
     shutil.copytree(workspace, tmp_path / "w", ignore=shutil.ignore_patterns("evaluations"))
     text = (tmp_path / "w/ccf.toml").read_text()
     (tmp_path / "w/ccf.toml").write_text(text.replace('exclude_seen = "none"', ""))
+    shutil.rmtree(tmp_path / "w/bundles")
+    add_bundle(load(config=tmp_path / "w/ccf.toml"), UNTIL)
     config = ["--config", str(tmp_path / "w/ccf.toml")]
     night = ["--date", "2026-02-15"]
     assert evaluate_in(tmp_path / "w", *night) == 2
@@ -435,7 +440,9 @@ def purchases(folder, late):
     write_events(folder, [Item(f"i{n}") for n in range(20)], events + late)
     (folder / "ccf.toml").write_text("[domain]\nliked_above = 3\n[cf]\nfactors = 2\n")
     again = {"exclude_seen": "none"}
-    add_bundle(settings_for(folder, cf={"factors": 2}, candidates=again), until.date())
+    pointwise = {"loss": "pointwise"}
+    settings = settings_for(folder, cf={"factors": 2}, candidates=again, train=pointwise)
+    add_bundle(settings, until.date())
     return folder
 
 

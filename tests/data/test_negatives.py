@@ -292,7 +292,9 @@ def test_a_missing_class_has_its_own_fix(tmp_path):
 def test_train_names_the_cause(tmp_path, capsys):
     one = [Event("u", "i", START + n * HOUR) for n in range(50)]
     write_lake(tmp_path, [Item("i")], one)
-    (tmp_path / "ccf.toml").write_text('candidates.exclude_seen = "none"\ntrain.loss = "pointwise"\n')
+    (tmp_path / "ccf.toml").write_text(
+        'candidates.exclude_seen = "none"\ntrain.loss = "pointwise"\n'
+    )
     flags = ["--config", str(tmp_path / "ccf.toml")]
     assert main(train.TrainCommand, train.run, "train", argv=flags) == 2
     captured = capsys.readouterr()
