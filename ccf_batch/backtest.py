@@ -181,7 +181,8 @@ def measure_set(
 
     work = command.work / each.source
     base = experiment.workspace(each, command.plan, command.shared, command.work)
-    settings = settings_of(base, command.plan, each.settings)
+    lists = {"train": {"loss": "listwise"}}
+    settings = settings_of(base, command.plan, lists, each.settings)
     return [get_cut(cut, work / "lists") for cut in select_cuts(each, settings, command)]
 
 # %% ../nbs/api/08_backtest.ipynb #79663e2d

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -40,8 +41,14 @@ from ..metrics import ndcg_at, recall_at
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['POPULAR', 'RANDOM', 'POPULAR_DAYS', 'RANKER', 'DEPTHS', 'ALL_KNOWN', 'Random', 'naive_offers', 'rows_of_offers',
-           'candidate_scores', 'ListFacts', 'CutResult', 'measure_rows', 'describe_candidates', 'measure_cut']
+__all__ = ['POPULAR', 'RANDOM', 'POPULAR_DAYS', 'RANKER', 'LM', 'DEPTHS', 'ALL_KNOWN', 'Random', 'naive_offers', 'rows_of_offers',
+           'candidate_scores', 'OnTop', 'train_on_top', 'score_on_top', 'describe_on_top', 'ListFacts', 'CutResult',
+           'measure_rows', 'describe_candidates', 'measure_cut']
+
+# %% ../../nbs/api/research/08_cuts.ipynb #e80210c0
+if TYPE_CHECKING:
+    from ccf_batch.data.batch import Catalogue
+    from ccf_batch.model.rerank import Reranker
 
 # %% ../../nbs/api/research/08_cuts.ipynb #8a7ad205
 POPULAR, RANDOM, POPULAR_DAYS = "popular_30_days", "random", 30
@@ -105,6 +112,62 @@ def candidate_scores(
         of_all = chosen.ranker if kind == chosen.name else fit_again(contender.fit, chosen.nights)
         scores[f"{RANKER}: {kind}"] = score_night(of_all, night)
     return scores | {RANKER: scores[f"{RANKER}: {chosen.name}"]}
+
+# %% ../../nbs/api/research/08_cuts.ipynb #a81a7e2d
+LM = "ranker + LM"
+
+
+class OnTop(NamedTuple):
+    "A language model on top of the ranker as of a cut."
+
+    reranker: Reranker
+    catalogue: Catalogue  # As of the cut
+
+
+def train_on_top(
+    settings: Settings,
+    assembly: Assembly,  # As of the cut
+    chosen: Chosen,
+) -> OnTop | None:  # None where `model.keep` is never
+    "Train the language model as of a cut, as `ccf_batch.train` does."
+    from ccf_batch.model.rerank import train_reranker
+
+    if settings.model.keep == "never":
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        state_file = Path(folder) / "state.safetensors"
+        reranker = train_reranker(settings, assembly, chosen, state_file, "of a cut", resume=False)
+    return OnTop(reranker, assembly.catalogue())
+
+
+def score_on_top(
+    on_top: OnTop,
+    settings: Settings,
+    night: Night,  # Of the cut
+    score: np.ndarray,  # float32 [C] of the chosen ranker
+) -> np.ndarray:  # float32 [C]; -inf: behind the first candidates
+    "Order the first candidates of a cut by ranker and language model; by the ranker where there is no model."
+    from ccf_batch.model.rerank import NightEncoder, RerankedNight
+
+    model = on_top.reranker.model
+    if model is None:
+        return score
+    encoder = NightEncoder(model.cf, model.item_ids, model.user_ids)
+    most = max(settings.score.rerank, settings.top_k)
+    seen = RerankedNight.of(night, score, most, encoder).scaled(on_top.reranker.scale)
+    margin = seen.spread(seen.margins(model, on_top.catalogue))
+    return np.where(np.isnan(margin), np.float32(-np.inf), margin)
+
+
+def describe_on_top(on_top: OnTop) -> dict[str, Any]:
+    "Say whether the language model would be kept, and what it added on the nights that decide."
+    kept = on_top.reranker.kept
+    added = None if np.isnan(kept.difference) else [kept.difference, kept.low, kept.high]
+    return {
+        "lm_kept": kept.kept,
+        "lm_added": added,
+        "lm_seconds": round(on_top.reranker.seconds, 1),
+    }
 
 # %% ../../nbs/api/research/08_cuts.ipynb #c7d9a8b8
 DEPTHS = (10, 20)
@@ -207,15 +270,19 @@ def measure_cut(
             )
         offers = naive_offers(assembly, past, max(DEPTHS), exclude)
         chosen = choose_ranker(settings, assembly)
-    chosen_s = time.perf_counter() - start
+        chosen_s = time.perf_counter() - start
+        on_top = train_on_top(settings, assembly, chosen)
     counts = settings.candidates.counts
     with step(f"the night of {date}, with all who took something in the {days} days after it"):
         night = replay_night(settings, date, ALL_KNOWN, days, counts, exclude, users=None)
         scores = candidate_scores(night, chosen)
+        if on_top is not None:
+            scores[LM] = score_on_top(on_top, settings, night, scores[RANKER])
         lists = rows_of_offers(offers, night, positives, max(DEPTHS))
         lists |= {name: top_rows(night, score, max(DEPTHS)) for name, score in scores.items()}
         measured = measure_rows(lists, night.positives, int(past.matrices.offered.sum()))
         about = describe_candidates(night, scores[RANKER], settings.score.rerank)
+    about |= {} if on_top is None else describe_on_top(on_top)
     about |= {
         "ranker": chosen.name,
         "horizon": chosen.plan.horizon,

@@ -14,7 +14,7 @@ import numpy as np
 from ..base.console import say, table
 from ..base.errors import InputError
 from ..metrics import mean_draws, percentiles
-from .cuts import DEPTHS, POPULAR, RANKER, CutResult
+from .cuts import DEPTHS, LM, POPULAR, RANKER, CutResult
 from .kept_cuts import KeptCut
 
 # %% auto #0
@@ -146,7 +146,7 @@ def differing_users(
     return {"only_ours": sorted(ours - other.users), "only_script": sorted(other.users - ours)}
 
 # %% ../../nbs/api/research/10_pooled.ipynb #b26bfc30
-OURS = (RANKER,)  # the lists that are compared
+OURS = (RANKER, LM)  # the lists that are compared
 
 
 def difference(
@@ -172,7 +172,7 @@ def differences_to(
     rankers: Sequence[str],  # Which of the script's lists are its rankers
     about: Mapping[str, object],  # Begins each row
 ) -> list[dict[str, Any]]:
-    "Compare our ranker with the script's best single list and with the better of its rankers, each the best by its mean."
+    "Compare our lists with the script's best single list and with the better of its rankers, each the best by its mean."
     if not len(paired.person):
         return []
     means = {name: float(values.mean()) for name, values in paired.script.items()}
@@ -180,12 +180,18 @@ def differences_to(
         "best single list": max((m, n) for n, m in means.items() if n not in rankers)[1],
         "script": max((m, n) for n, m in means.items() if n in rankers)[1],
     }
-    return [
-        {**about, "list": name, "k": 10, "against": role, "against_list": other}
-        | difference(paired.ours[name], paired.script[other], paired.person)
+    pairs = [
+        (name, role, other, paired.script[other])
         for name in OURS
         if name in paired.ours
         for role, other in best.items()
+    ]
+    if LM in paired.ours:
+        pairs.append((LM, "ranker", RANKER, paired.ours[RANKER]))
+    return [
+        {**about, "list": name, "k": 10, "against": role, "against_list": other}
+        | difference(paired.ours[name], values, paired.person)
+        for name, role, other, values in pairs
     ]
 
 # %% ../../nbs/api/research/10_pooled.ipynb #4f3451dc
