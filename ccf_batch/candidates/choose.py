@@ -22,6 +22,7 @@ from ccf_batch.candidates.ranker import (
     Ranker,
     fit_linear,
     fit_trees,
+    fit_trees_by_night,
     fuse_ranks,
     hash_rows,
 )
@@ -41,8 +42,8 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
-           'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights', 'print_nights',
-           'print_choice', 'choose_ranker']
+           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights',
+           'print_nights', 'print_choice', 'choose_ranker']
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #108e606f
 def count_deciding(
@@ -233,18 +234,25 @@ def compare(
     ratio = float(ours.mean() / theirs.mean()) if theirs.any() else float("inf")
     return Comparison(*names, ratio, float(mean[0]), *percentiles(draws[:, 0]))
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #fb4d7678
+# %% ../../nbs/api/candidates/05_choose.ipynb #2c0666f1
+class Contender(NamedTuple):
+    "Ranker fitted on some nights, and those that were fitted on all of them but one."
+
+    ranker: Ranker
+    without: Mapping[int, Ranker]  # By the ordinal of the date that is left out; may lack some
+
+
 def fit_contenders(
     nights: Sequence[Night],  # To fit on, the newest first; may be none
     columns: Sequence[str],
     seed: int,
-) -> dict[str, Ranker]:
+) -> dict[str, Contender]:
     "Fit each kind of ranker; where there is nothing to fit on, the fusion alone."
-    contenders: dict[str, Ranker] = {"fusion": fuse_ranks(columns)}
+    contenders = {"fusion": Contender(fuse_ranks(columns), {})}
     if nights:
         examples = examples_of(nights, columns)
-        contenders["linear"] = fit_linear(examples, columns, seed)
-        contenders["trees"] = fit_trees(examples, columns, seed)
+        contenders["linear"] = Contender(fit_linear(examples, columns, seed), {})
+        contenders["trees"] = Contender(*fit_trees_by_night(examples, columns, seed))
     return contenders
 
 
@@ -260,18 +268,21 @@ def fit_again(
         return fit_linear(examples, fit.columns, fit.seed, fit.penalty)
     return fit_trees(examples, fit.columns, fit.seed, fit.rounds)
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #bd8d212a
+# %% ../../nbs/api/candidates/05_choose.ipynb #8a3eb31e
 def score_out_of_fold(
-    ranker: Ranker,  # Fitted on the nights that do not decide
+    contender: Contender,  # Fitted on the nights that do not decide
     nights: Sequence[Night],  # The newest first
     deciding: int,
 ) -> list[np.ndarray]:  # float32 [C] of each night
     "Score each night by a ranker of the same kind that was not fitted on it."
     training = nights[deciding:]
-    scores = [score_night(ranker, night) for night in nights[:deciding]]
+    scores = [score_night(contender.ranker, night) for night in nights[:deciding]]
     for night in training:
-        others = [n for n in training if n is not night] or nights[:deciding]
-        scores.append(score_night(fit_again(ranker.fit, others), night))
+        ranker = contender.without.get(night.date.toordinal())
+        if ranker is None:
+            others = [n for n in training if n is not night] or nights[:deciding]
+            ranker = fit_again(contender.ranker.fit, others)
+        scores.append(score_night(ranker, night))
     return scores
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #28b5a1d5
@@ -315,7 +326,8 @@ def choose_on_nights(
         name: measure(newest, scores) for name, scores in simple_orders(newest, columns).items()
     }
     fitted = {
-        name: measure(newest, [score_night(r, n) for n in newest]) for name, r in contenders.items()
+        name: measure(newest, [score_night(c.ranker, n) for n in newest])
+        for name, c in contenders.items()
     }
     best, best_simple = (max(m, key=lambda name: m[name].ndcg.mean()) for m in (fitted, simple))
     person = people(newest)
@@ -323,7 +335,7 @@ def choose_on_nights(
     rows += [list_row(f"ranker: {name}", m, person) for name, m in fitted.items()]
     pair = fitted[best], simple[best_simple]
     against = compare((f"ranker: {best}", best_simple), pair, person)
-    ranker = fit_again(contenders[best].fit, nights)
+    ranker = fit_again(contenders[best].ranker.fit, nights)
     scores = score_out_of_fold(contenders[best], nights, deciding)
     return Chosen(ranker, best, plan, nights, scores, deciding, contenders, rows, against)
 

@@ -28,8 +28,8 @@ __all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'W
            'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit', 'Ranker',
            'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
            'fit_weights', 'choose_penalty', 'fit_linear', 'fuse_ranks', 'lightgbm', 'Array', 'Lines', 'check_children',
-           'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'fit_trees',
-           'load']
+           'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees',
+           'fit_trees_by_night', 'fit_trees', 'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -185,6 +185,7 @@ def ndcg_by_group(
 class Split(NamedTuple):
     "A night left out, and the others."
 
+    night: int
     rest: Examples  # Sampled
     left_out: Examples  # With all candidates
     rivals: Rivals  # Of `left_out`
@@ -204,7 +205,7 @@ class Training(NamedTuple):
         for night in nights if len(nights) > 1 else ():
             left_out = self.examples.take(self.examples.night == night)
             rest = self.sampled.take(self.sampled.night != night)
-            splits.append(Split(rest, left_out, rivals_of(left_out)))
+            splits.append(Split(int(night), rest, left_out, rivals_of(left_out)))
         return splits
 
 
@@ -417,7 +418,7 @@ PENALTY = 0.03  # where there is one night only
 def choose_penalty(splits: Sequence[Split], columns: Sequence[str]) -> float:
     "Choose the penalty with the highest mean NDCG@10 over the groups of all left-out nights; of equal ones the largest."
     ndcg: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
-    for rest, left_out, rivals in splits:
+    for _, rest, left_out, rivals in splits:
         x, weight = transform_columns(rest.features, columns), np.zeros(len(columns))
         mean, scale = scales_of(x)
         z = (transform_columns(left_out.features, columns) - mean) / scale
@@ -494,6 +495,8 @@ MOST_TREES = 2000
 MOST_LEAVES = 64
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 _REAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-][0-9]{1,3})?")
+# a split of missing values from all others; features are finite, so this is the same
+_INFINITE = {"inf": "1e+300", "-inf": "-1e+300"}
 _INFO = re.compile(rf"none|\[{_REAL.pattern}:{_REAL.pattern}\]")
 
 
@@ -567,6 +570,8 @@ class Lines:
         tokens = self.field(name, MOST_LEAVES)
         if len(tokens) != length and not (array.length == "weights" and leaves == 1 and not tokens):
             raise self.error(f"{name}: {len(tokens)} values instead of {length}")
+        if name == "threshold":
+            tokens = [_INFINITE.get(token, token) for token in tokens]
         pattern, kind = (_WHOLE, int) if array.whole else (_REAL, float)
         for token in tokens:
             if not pattern.fullmatch(token) or not array.low <= kind(token) <= array.high:
@@ -784,9 +789,8 @@ class NightCurve:
         return ndcg
 
 
-def choose_rounds(splits: Sequence[Split], columns: Sequence[str], seed: int) -> int:
+def choose_rounds(nights: Sequence[NightCurve]) -> int:
     "Choose the number of rounds with the highest mean NDCG@10 over the groups of all left-out nights."
-    nights = [NightCurve(split, columns, seed) for split in splits]
     best, best_round = -1.0, 0
     for number in range(EVERY, MOST_ROUNDS + 1, EVERY):
         mean = float(np.concatenate([night.advance(EVERY) for night in nights]).mean())
@@ -797,33 +801,63 @@ def choose_rounds(splits: Sequence[Split], columns: Sequence[str], seed: int) ->
     return best_round
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #950c3b6e
-def fit_trees(
+def _opened(booster: Booster, fit: Fit, features: np.ndarray) -> Trees:
+    "Open a booster's first rounds from its own text, and check that they score some features, float32 [C, F], as it does."
+    trees = booster.model_to_string(num_iteration=fit.rounds).partition("end of trees\n")
+    ranker = Trees.from_text(fit, "".join(trees[:2]))
+    some = features[:1000]
+    expected = booster.predict(some, num_iteration=fit.rounds)
+    assert np.array_equal(ranker.booster.predict(some), expected)
+    return ranker
+
+
+class FittedTrees(NamedTuple):
+    "Trees fitted on some nights, and with the same rounds on all of them but one."
+
+    ranker: Trees
+    without: dict[
+        int, Trees
+    ]  # By the night that is left out; empty where the rounds were not chosen so
+
+
+def fit_trees_by_night(
     examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
     seed: int = 0,
     rounds: int | None = None,  # None: chosen on left-out nights
-) -> Trees:
+) -> FittedTrees:
     "Fit LightGBM `lambdarank`; raises `InputError` where no group has a positive or LightGBM cannot be loaded."
     from threadpoolctl import threadpool_limits
 
     if rounds is not None and not 1 <= rounds <= MOST_TREES:
         raise ValueError(f"rounds: {rounds} is not from 1 to {MOST_TREES}")
     training = prepare(examples, columns, seed)
-    chosen = "given"
+    splits, chosen, without = [], "given", {}
     with threadpool_limits(1):
         if rounds is None:
             splits = training.leave_one_out()
-            rounds = choose_rounds(splits, columns, seed) if splits else ROUNDS
+            curves = [NightCurve(split, columns, seed) for split in splits]
+            rounds = choose_rounds(curves) if splits else ROUNDS
             chosen = "on left-out nights" if splits else "fixed, as there is one night"
         booster = _new_booster(training.sampled, columns, seed)
         for _ in range(rounds):
             booster.update()
     fit = _fit_record(training, columns, seed, kind="trees", rounds=rounds, chosen=chosen)
-    trees = booster.model_to_string().partition("end of trees\n")
-    ranker = Trees.from_text(fit, "".join(trees[:2]))
-    some = training.sampled.features[:1000]
-    assert np.array_equal(ranker.booster.predict(some), booster.predict(some))
-    return ranker
+    for split, curve in zip(splits, curves if splits else (), strict=True):
+        rest = training._replace(sampled=split.rest)
+        other = _fit_record(rest, columns, seed, kind="trees", rounds=rounds, chosen="given")
+        without[split.night] = _opened(curve.booster, other, split.rest.features)
+    return FittedTrees(_opened(booster, fit, training.sampled.features), without)
+
+
+def fit_trees(
+    examples: Examples,
+    columns: Sequence[str],
+    seed: int = 0,
+    rounds: int | None = None,
+) -> Trees:
+    "Fit trees as `fit_trees_by_night` does."
+    return fit_trees_by_night(examples, columns, seed, rounds).ranker
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #8df4b017
 def _text_of(file: Path) -> str:

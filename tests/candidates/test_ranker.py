@@ -83,12 +83,12 @@ def test_what_is_the_same_within_a_group_decides_nothing(fitted, kind):
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_a_night_of_one_group_does_not_decide_the_rounds(monkeypatch):
+def test_a_night_of_one_group_does_not_decide_the_rounds():
     asked = []
 
     class Curve:
-        def __init__(self, split, columns, seed):
-            self.small, self.round = split == "small", 0
+        def __init__(self, size):
+            self.small, self.round = size == "small", 0
 
         def advance(self, rounds):
             self.round += rounds
@@ -97,10 +97,9 @@ def test_a_night_of_one_group_does_not_decide_the_rounds(monkeypatch):
                 return np.array([1 / self.round])
             return np.full(100, 1 - abs(self.round - 50) / 100)
 
-    monkeypatch.setattr(r, "NightCurve", Curve)
-    assert r.choose_rounds(["large", "small"], COLUMNS, 0) == 50
+    assert r.choose_rounds([Curve("large"), Curve("small")]) == 50
     assert max(asked) == 50 + r.PATIENCE
-    assert r.choose_rounds(["small"], COLUMNS, 0) == r.EVERY
+    assert r.choose_rounds([Curve("small")]) == r.EVERY
 
 
 def test_the_penalty_that_is_best_on_left_out_nights_is_taken(training):
