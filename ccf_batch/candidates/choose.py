@@ -17,9 +17,13 @@ from .generators import GENERATORS
 from .pair_features import UNRANKED, columns_of, select_columns
 from ccf_batch.candidates.ranker import (
     DEPTH,
+    Blend,
     Examples,
     Fit,
+    Linear,
     Ranker,
+    Trees,
+    blend,
     fit_linear,
     fit_trees,
     fit_trees_by_night,
@@ -42,7 +46,7 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
-           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights',
+           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'choose_kind', 'Chosen', 'choose_on_nights',
            'print_nights', 'print_choice', 'choose_ranker']
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #108e606f
@@ -251,8 +255,16 @@ def fit_contenders(
     contenders = {"fusion": Contender(fuse_ranks(columns), {})}
     if nights:
         examples = examples_of(nights, columns)
-        contenders["linear"] = Contender(fit_linear(examples, columns, seed), {})
-        contenders["trees"] = Contender(*fit_trees_by_night(examples, columns, seed))
+        linear, trees = (
+            fit_linear(examples, columns, seed),
+            fit_trees_by_night(examples, columns, seed),
+        )
+        contenders["linear"] = Contender(linear, {})
+        contenders["trees"] = Contender(*trees)
+        both = blend(trees.ranker, linear, examples)
+        contenders["blend"] = Contender(
+            both, trees.without
+        )  # whose linear part is fitted when needed
     return contenders
 
 
@@ -266,7 +278,10 @@ def fit_again(
     examples = examples_of(nights, fit.columns)
     if fit.kind == "linear":
         return fit_linear(examples, fit.columns, fit.seed, fit.penalty)
-    return fit_trees(examples, fit.columns, fit.seed, fit.rounds)
+    trees = fit_trees(examples, fit.columns, fit.seed, fit.rounds)
+    if fit.kind == "trees":
+        return trees
+    return blend(trees, fit_linear(examples, fit.columns, fit.seed, fit.penalty), examples)
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #8a3eb31e
 def score_out_of_fold(
@@ -277,20 +292,41 @@ def score_out_of_fold(
     "Score each night by a ranker of the same kind that was not fitted on it."
     training = nights[deciding:]
     scores = [score_night(contender.ranker, night) for night in nights[:deciding]]
+    whole = contender.ranker
     for night in training:
+        others = [n for n in training if n is not night] or nights[:deciding]
         ranker = contender.without.get(night.date.toordinal())
         if ranker is None:
-            others = [n for n in training if n is not night] or nights[:deciding]
-            ranker = fit_again(contender.ranker.fit, others)
+            ranker = fit_again(whole.fit, others)
+        elif isinstance(whole, Blend) and isinstance(ranker, Trees):
+            linear = fit_again(whole.linear.fit, others)
+            assert isinstance(linear, Linear)
+            ranker = blend(ranker, linear, examples_of(others, whole.fit.columns))
         scores.append(score_night(ranker, night))
     return scores
+
+# %% ../../nbs/api/candidates/05_choose.ipynb #5fc71723
+def choose_kind(
+    fitted: Mapping[str, Measured],  # By kind, on the nights that decide
+    person: np.ndarray,  # [R]
+) -> str:
+    "Choose a kind of ranker."
+    kind = "fusion"
+    if "blend" in fitted:
+        sure = [
+            k
+            for k in ("linear", "trees")
+            if compare((k, "blend"), (fitted[k], fitted["blend"]), person).low > 0
+        ]
+        kind = max(["blend", *sure], key=lambda k: fitted[k].ndcg.mean())
+    return kind if fitted[kind].ndcg.mean() > fitted["fusion"].ndcg.mean() else "fusion"
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #28b5a1d5
 class Chosen(NamedTuple):
     "First-stage ranker of a date, and the nights it was chosen on."
 
     ranker: Ranker  # Fitted on all nights
-    name: str  # trees, linear or fusion
+    name: str  # blend, trees, linear or fusion
     plan: Plan
     nights: list[Night]  # The newest first
     scores: list[np.ndarray]  # float32 [C] of each night, by a ranker that was not fitted on it
@@ -329,15 +365,19 @@ def choose_on_nights(
         name: measure(newest, [score_night(c.ranker, n) for n in newest])
         for name, c in contenders.items()
     }
-    best, best_simple = (max(m, key=lambda name: m[name].ndcg.mean()) for m in (fitted, simple))
     person = people(newest)
+    best, best_simple = (
+        choose_kind(fitted, person),
+        max(simple, key=lambda k: simple[k].ndcg.mean()),
+    )
     rows = [list_row(name, m, person) for name, m in simple.items()]
     rows += [list_row(f"ranker: {name}", m, person) for name, m in fitted.items()]
     pair = fitted[best], simple[best_simple]
     against = compare((f"ranker: {best}", best_simple), pair, person)
     ranker = fit_again(contenders[best].ranker.fit, nights)
     scores = score_out_of_fold(contenders[best], nights, deciding)
-    return Chosen(ranker, best, plan, nights, scores, deciding, contenders, rows, against)
+    rankers = {name: contender.ranker for name, contender in contenders.items()}
+    return Chosen(ranker, best, plan, nights, scores, deciding, rankers, rows, against)
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #74c14262
 def print_nights(plan: Plan, nights: Sequence[Night], deciding: int) -> None:

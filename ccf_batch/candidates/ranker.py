@@ -24,12 +24,12 @@ from ..metrics import ndcg_at
 # %% auto #0
 __all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'WEIGHTS', 'PENALTIES', 'PENALTY', 'MOST_BYTES',
            'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS', 'MOST_ROUNDS', 'EVERY', 'PATIENCE',
-           'ROUNDS', 'Examples', 'Groups', 'groups_of', 'check_examples', 'check_features', 'hash_rows', 'Sampled',
-           'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit', 'Ranker',
-           'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
+           'ROUNDS', 'BLEND', 'Examples', 'Groups', 'groups_of', 'check_examples', 'check_features', 'hash_rows',
+           'Sampled', 'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit',
+           'Ranker', 'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
            'fit_weights', 'choose_penalty', 'fit_linear', 'fuse_ranks', 'lightgbm', 'Array', 'Lines', 'check_children',
            'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees',
-           'fit_trees_by_night', 'fit_trees', 'load']
+           'fit_trees_by_night', 'fit_trees', 'Shares', 'Blend', 'spread_within', 'blend', 'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -228,7 +228,7 @@ Real = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 class Fit(Form):
     "Record of a fitted ranker, `ranker.json`."
 
-    kind: Literal["trees", "linear", "fusion"]
+    kind: Literal["trees", "linear", "fusion", "blend"]
     columns: list[str]
     rounds: Count | None  # of trees
     penalty: Real | None  # of the linear model
@@ -859,6 +859,64 @@ def fit_trees(
     "Fit trees as `fit_trees_by_night` does."
     return fit_trees_by_night(examples, columns, seed, rounds).ranker
 
+# %% ../../nbs/api/candidates/04_ranker.ipynb #b59bd979
+class Shares(Form):
+    "By how much the scores of a blend's parts are multiplied, `ranker_blend.json`."
+
+    trees: Real
+    linear: Real
+
+
+BLEND = "ranker_blend.json"
+
+
+@dataclass(frozen=True)
+class Blend:
+    "Weighted sum of trees and linear model."
+
+    fit: Fit
+    trees: Trees
+    linear: Linear
+    shares: Shares
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        trees, linear = self.trees.score(features), self.linear.score(features)
+        return (self.shares.trees * trees + self.shares.linear * linear).astype(np.float32)
+
+    def importances(self) -> dict[str, float]:
+        trees, linear = self.trees.importances(), self.linear.importances()
+        columns = self.fit.columns
+        return _shares(columns, np.array([trees[c] + linear[c] for c in columns]))
+
+    def save(self, folder: Path) -> None:
+        for name, part in (("trees", self.trees), ("linear", self.linear)):
+            atomic.make(folder / name)
+            part.save(folder / name)
+        atomic.write(folder / BLEND, to_json(self.shares.model_dump()))
+        atomic.write(folder / RECORD, to_json(self.fit.model_dump()))
+
+
+def spread_within(
+    examples: Examples,
+    score: np.ndarray,  # float32 [C]
+) -> float:
+    "Measure the standard deviation of scores within groups; 1 where there is none."
+    owner = groups_of(examples).owner
+    mean = np.bincount(owner, score) / np.bincount(owner)
+    return float((score - mean[owner]).std()) or 1.0
+
+
+def blend(
+    trees: Trees,
+    linear: Linear,  # Fitted on the same columns
+    examples: Examples,  # On which the spread of both is measured
+) -> Blend:
+    "Add up trees and linear model."
+    spreads = (spread_within(examples, part.score(examples.features)) for part in (trees, linear))
+    shares = Shares(**{k: 1 / x for k, x in zip(("trees", "linear"), spreads, strict=True)})
+    fit = trees.fit.model_copy(update={"kind": "blend", "penalty": linear.fit.penalty})
+    return Blend(fit, trees, linear, shares)
+
 # %% ../../nbs/api/candidates/04_ranker.ipynb #8df4b017
 def _text_of(file: Path) -> str:
     "Read a small file of ASCII; raises `InputError` where it cannot be."
@@ -895,6 +953,15 @@ def load(
             f"{folder / RECORD}: columns: not those of this version "
             f"({', '.join(unknown)[:200] or 'none, or one twice'}); train again"
         )
+    if fit.kind == "blend":
+        shares = Shares(**_record_of(folder / BLEND, Shares))
+        trees, linear = (load(folder / name, columns) for name in ("trees", "linear"))
+        for part in (trees, linear):
+            if part.fit.columns != fit.columns:
+                raise InputError(f"{folder / RECORD}: columns: not those of its parts; train again")
+        if not isinstance(trees, Trees) or not isinstance(linear, Linear):
+            raise InputError(f"{folder / RECORD}: kind: its parts are of other kinds; train again")
+        return Blend(fit, trees, linear, shares)
     if fit.kind == "trees":
         return Trees.from_text(fit, _text_of(folder / TEXT), folder / TEXT)
     weights = Weights(**_record_of(folder / WEIGHTS, Weights))

@@ -9,6 +9,8 @@ from lakes import Event, Item, settings_for, write_lake
 
 from ccf_batch.candidates import replay
 from ccf_batch.candidates.choose import (
+    Measured,
+    choose_kind,
     choose_on_nights,
     choose_ranker,
     count_deciding,
@@ -67,11 +69,11 @@ def four():
 def test_the_best_of_the_table_is_kept_and_fitted_on_all_nights(four):
     _, chosen = four
     kinds = {r.list.removeprefix("ranker: "): r.ndcg for r in chosen.lists if "ranker" in r.list}
-    assert set(kinds) == {"fusion", "linear", "trees"}
-    assert chosen.deciding == 2 and kinds[chosen.name] == max(kinds.values())
+    assert set(kinds) == {"fusion", "linear", "trees", "blend"}
+    assert chosen.deciding == 2 and chosen.name == "blend" and kinds["blend"] > kinds["fusion"]
     assert chosen.name != "fusion" and chosen.ranker.fit.nights == 4
     assert chosen.ranker.fit.kind == chosen.name and chosen.ranker.fit.chosen == "given"
-    assert chosen.against.low > 0 and chosen.against.other == "covisited"
+    assert chosen.against.ratio > 1.05 and chosen.against.other == "covisited"
     assert all(row.users == 120 and row.low <= row.ndcg <= row.high for row in chosen.lists)
 
 
@@ -127,15 +129,30 @@ def test_equal_scores_are_in_no_order_of_the_rows():
     assert listed[0] == listed[1] != list(range(10))
 
 
+@pytest.mark.parametrize(
+    "of_blend, of_trees, of_fusion, kind",
+    [(0.30, 0.31, 0.2, "blend"), (0.30, 0.40, 0.2, "trees"), (0.30, 0.30, 0.31, "fusion")],
+)
+def test_the_blend_gives_way_only_to_what_is_surely_better(of_blend, of_trees, of_fusion, kind):
+    noise = np.random.default_rng(0).normal(0, 0.05, (3, 200))
+    means = {"blend": of_blend, "trees": of_trees, "fusion": of_fusion}
+    fitted = {
+        name: Measured(np.clip(mean + noise[k] - noise[k].mean(), 0, 1), np.zeros(200), 1, 1.0)
+        for k, (name, mean) in enumerate(means.items())
+    }
+    fitted["linear"] = fitted["blend"]
+    assert choose_kind(fitted, np.arange(200)) == kind
+
+
 # Out of fold
 
 
-@pytest.mark.parametrize("kind", ["linear", "trees"])
+@pytest.mark.parametrize("kind", ["linear", "trees", "blend"])
 def test_scores_of_a_night_do_not_depend_on_its_labels(four, kind):
     nights, chosen = four
     fitted = fit_contenders(nights[2:], COLUMNS, 0)[kind]
     assert set(fitted.without) == (
-        {n.date.toordinal() for n in nights[2:]} if kind == "trees" else set()
+        {n.date.toordinal() for n in nights[2:]} if kind != "linear" else set()
     )
     before = score_out_of_fold(fitted, nights, 2)
     assert kind != chosen.name or all(map(np.array_equal, before, chosen.scores))
@@ -165,7 +182,12 @@ def test_the_same_nights_give_the_same_bytes(four, tmp_path):
     for k, c in enumerate((chosen, again)):
         (tmp_path / str(k)).mkdir()
         c.ranker.save(tmp_path / str(k))
-        files.append({f.name: f.read_bytes() for f in (tmp_path / str(k)).iterdir()})
+        files.append(
+            {
+                f.relative_to(tmp_path / str(k)): f.read_bytes()
+                for f in (tmp_path / str(k)).rglob("*.*")
+            }
+        )
     assert files[0] == files[1] and chosen.lists == again.lists
     assert all(map(np.array_equal, chosen.scores, again.scores))
 
@@ -279,4 +301,4 @@ def test_a_person_of_two_nights_is_one_person_whatever_their_rows():
     older = older._replace(user_id=pa.array([str(k) for k in range(60)])[::-1])
     newer = newer._replace(user_id=pa.array([str(k) for k in range(60)]))
     person = people([newer, older])
-    assert len(set(person)) == 60 and person[0] == person[-1] == "0"
+    assert len(set(person)) == 60 and person[0] == person[-1]
