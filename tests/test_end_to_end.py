@@ -34,7 +34,7 @@ def night(tmp_path_factory):
     config = ("--config", work / "ccf.toml")
     said = {
         "ingest": ccf("ingest", "--sample", *config),
-        "train": ccf("train", *config, "--train.max-examples", 4000, "--train.epochs", 1),
+        "train": ccf("train", *config, "--model.keep", "always", "--train.epochs", 1),
         "score": ccf("score", *config),
     }
     return work, said
@@ -48,15 +48,19 @@ def ask(query, **parameters):
 def test_every_user_has_a_full_ranked_list(night):
     work, _ = night
     rows = f"{work}/ranked/date=*/*.parquet"
+    (bundle,) = work.glob("bundles/2*/bundle.json")
+    scale, bias = json.loads(bundle.read_text())["first_stage"]["calibration"]
     ((users, lists, worst),) = ask(
         """
         SELECT count(DISTINCT user_id), count(*) FILTER (rank = 1),
-               max(abs(score - 1 / (1 + exp(-margin::DOUBLE))))
+               max(abs(score - 1 / (1 + exp(-($scale * margin::DOUBLE + $bias)))))
         FROM read_parquet($rows) WHERE reason = 'scored'
         """,
         rows=rows,
+        scale=scale,
+        bias=bias,
     )
-    assert users == lists > 100
+    assert users == lists > 100 and scale > 0
     assert worst < 1e-6
     uneven = """
         SELECT user_id FROM read_parquet($rows) GROUP BY user_id
@@ -107,7 +111,8 @@ def test_evaluate_after_an_earlier_training(night):
         "SELECT (max(event_ts) - INTERVAL 14 DAY)::DATE::VARCHAR FROM read_parquet($events)",
         events=f"{work}/lake/interactions/date=*/*.parquet",
     )
-    ccf("train", *config, "--date", earlier, "--train.max-examples", 2000, "--train.epochs", 1)
+    on_rows = ("--train.loss", "pointwise", "--train.max-examples", 2000)
+    ccf("train", *config, "--date", earlier, *on_rows, "--train.epochs", 1)
     newest = max((work / "bundles").iterdir(), key=lambda p: p.stat().st_mtime)
     out = ccf("evaluate", *config, "--bundle", newest)
     for method in ("ItemMean", "Item+UserMean", "BiasContent"):
@@ -132,8 +137,8 @@ def test_help(command):
 def test_a_night_of_ml_100k(tmp_path, shared):
     config = ("--config", tmp_path / "ccf.toml")
     ccf("ingest", "--source", shared / "ml-100k", *config)
-    ccf("train", *config, "--train.max-examples", 3000, "--train.epochs", 1)
-    ccf("score", *config, "--candidates.per-user", 20, "--top-k", 5)
+    ccf("train", *config, "--train.epochs", 1)
+    ccf("score", *config, "--score.rerank", 20, "--top-k", 5)
     ((users, rows),) = ask(
         "SELECT count(DISTINCT user_id), count(*) FROM read_parquet($ranked)",
         ranked=f"{tmp_path}/ranked/date=*/*.parquet",
@@ -149,8 +154,8 @@ def test_a_real_pretrained_model(tmp_path):
     config = ("--config", tmp_path / "ccf.toml")
     base = ("--model.base", found[0])
     ccf("ingest", "--sample", *config)
-    out = ccf("train", *config, *base, "--train.max-examples", 64, "--train.max-steps", 2)
+    out = ccf("train", *config, *base, "--train.max-steps", 2, "--model.keep", "always")
     assert "float32" in out or "bfloat16" in out
-    out = ccf("score", *config, *base, "--limit-users", 3, "--candidates.per-user", 5)
+    out = ccf("score", *config, *base, "--limit-users", 3, "--score.rerank", 5, "--top-k", 5)
     assert "3" in out
     assert not (tmp_path / "ranked").exists() or not list(tmp_path.glob("ranked/date=*"))

@@ -156,9 +156,10 @@ def nothing_left(
             f"{problem}. The rows are too few, or of too short a time, to train on some days and measure on "
             "the days after: ingest more"
         )
+    on_rows = "" if settings.train.loss == "pointwise" else " --train.loss pointwise"
     return NothingToDo(
         f"{problem}. Train one that leaves rows, then measure that one:\n"
-        f"  python -m ccf_batch.train{settings.config_flag} --date {date}"
+        f"  python -m ccf_batch.train{settings.config_flag} --date {date}{on_rows}"
     )
 
 # %% ../../nbs/api/evaluation/05_holdout.ipynb #6283af65
