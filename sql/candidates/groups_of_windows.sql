@@ -6,7 +6,9 @@
 WITH placed AS (
     SELECT
         user_row, item_row, event_ts, liked,
-        ((epoch_us($cutoff::TIMESTAMP) - epoch_us(event_ts) - 1) // ($days * 86400000000))::INTEGER AS night
+        least(
+            floor((epoch_us($cutoff::TIMESTAMP)::DOUBLE - epoch_us(event_ts) - 1) / ($days * 86.4e9)), 1e6
+        )::INTEGER AS night
     FROM assembly.events
 ),
 first_likes AS (

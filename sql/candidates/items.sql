@@ -14,7 +14,7 @@ WITH events AS (
 )
 SELECT
     item_row,
-    coalesce((epoch_us($cutoff::TIMESTAMP) - epoch_us(first_event)) / 86.4e9, 'nan')::FLOAT AS first_days,
+    coalesce((epoch_us($cutoff::TIMESTAMP)::DOUBLE - epoch_us(first_event)) / 86.4e9, 'nan')::FLOAT AS first_days,
     coalesce(w0, 0) AS w0, coalesce(w1, 0) AS w1, coalesce(w2, 0) AS w2, coalesce(w3, 0) AS w3,
     available AS offered
 FROM assembly.items LEFT JOIN events USING (item_row)

@@ -6,8 +6,8 @@ SELECT
     user_row, item_row,
     count(*)::INTEGER AS n,
     count(*) FILTER (liked)::INTEGER AS likes,
-    ((epoch_us($cutoff::TIMESTAMP) - epoch_us(max(event_ts))) / 86.4e9)::FLOAT AS last_days,
-    ((epoch_us($cutoff::TIMESTAMP) - epoch_us(min(event_ts))) / 86.4e9)::FLOAT AS first_days,
+    ((epoch_us($cutoff::TIMESTAMP)::DOUBLE - epoch_us(max(event_ts))) / 86.4e9)::FLOAT AS last_days,
+    ((epoch_us($cutoff::TIMESTAMP)::DOUBLE - epoch_us(min(event_ts))) / 86.4e9)::FLOAT AS first_days,
     coalesce(max(position) FILTER (liked), 0)::INTEGER AS last_like
 FROM assembly.events
 GROUP BY user_row, item_row
