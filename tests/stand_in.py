@@ -69,7 +69,10 @@ def load_first_stage(path, workspace):
     from ccf_batch.data.ranked import Calibration
 
     parts = SimpleNamespace(
-        ranker=fuse_ranks(columns_of(GENERATORS)), scale=1.0, calibration=Calibration(1.0, 0.0)
+        ranker=fuse_ranks(columns_of(GENERATORS)),
+        scale=1.0,
+        horizon=14,
+        calibration=Calibration(1.0, 0.0),
     )
     lm = SimpleNamespace(num_parameters=lambda: 0)
     metadata, model = SimpleNamespace(model="a formula"), SimpleNamespace(lm=lm)
