@@ -500,7 +500,7 @@ def test_where_there_is_nothing_to_compare_with(tmp_path, why):
         "manifest": "no manifest that can be read",
         "broken": "2026-06-30 cannot be read",
         "empty": "2026-06-30 cannot be read",
-        "few": "with 10 scores too few",
+        "few": "with 10 too few",
     }
     assert said[why] in found["shift"].note
 
@@ -553,13 +553,13 @@ def counting(monkeypatch):
 def test_findings_are_said_and_kept(ws, capsys):
     assert command(ws) == 0
     out = capsys.readouterr().out
-    assert "13 held; could not be measured: late, shift, new_tops" in out
+    assert "13 held; could not be measured: late, lift, shift, new_tops" in out
     about = manifest(ws)
     assert about["seconds"]["checks"] > 0
     found = {c["check"]: c for c in about["checks"]}
     assert found.keys() == {
         "bundle_age", "stale_days", "activity", "unknown_items", "untitled", "duplicates", "late",
-        "without_history", "lists_too_long", "lists_with_gaps", "lists_with_repeats", "wrong_scores",
+        "without_history", "lift", "lists_too_long", "lists_with_gaps", "lists_with_repeats", "wrong_scores",
         "seen_items", "hidden_items", "users_without_rows", "rejected", "shift", "new_tops",
     }  # fmt: skip
     assert all(c["ok"] for c in found.values())
@@ -668,10 +668,10 @@ def test_a_shift_stops_one_date_and_leaves_the_others(ws, capsys, monkeypatch):
     monkeypatch.setattr(scoring, "score_shards", night)
     assert command(ws, "--dates", f"{first}..{last}") == 4
     out, err = capsys.readouterr()
-    assert "(checks.max_shift): against 2026-06-29" in out + err
+    assert "(checks.max_shift): margins, against 2026-06-29" in out + err
     assert sorted(p.name for p in ws.glob("ranked/date=*")) == [f"date={first}", f"date={last}"]
     shift = {c["check"]: c for c in manifest(ws)["checks"]}["shift"]
-    assert shift["value"] < 0.25 and shift["note"] == f"against {first}"
+    assert shift["value"] < 0.25 and shift["note"] == f"margins, against {first}"
 
 
 def test_a_trial_is_held_against_no_other_date(ws, monkeypatch):
