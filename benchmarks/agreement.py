@@ -66,6 +66,7 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
     import torch
 
     from ccf_batch.base.settings_file import load
+    from ccf_batch.candidates.first_stage import first_stage_of
     from ccf_batch.data import database
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.model import bundle
@@ -74,12 +75,13 @@ def margins(config: Path) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
 
     settings = load(config=config)
     assembly = Assembly(database.connect(), settings, None)
-    assembly.prepare()
+    path = bundle.newest(settings, assembly.date)
+    stage = bundle.load_first_stage(path, settings.workspace).parts
+    assembly.prepare(first_stage_of(stage.ranker, stage.scale))
     catalogue = assembly.catalogue()
     batches = [b for k in range(assembly.shards) for b in assembly.batches(k, 1024)]
     starts = np.cumsum([0, *(len(b) for b in batches)])
     group_of = np.concatenate([s + b.group_of for s, b in zip(starts, batches, strict=False)])
-    path = bundle.newest(settings, assembly.date)
     found = {}
     for dtype, engine in KINDS:
         model = bundle.load(path, settings.workspace).model

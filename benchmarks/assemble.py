@@ -3,9 +3,10 @@
     python benchmarks/assemble.py [--quick] [--memory-limit 3GB] --out FILE.json
 
 1, 10 and 30 million likes over 90 days, 100 a user, of 20,000 items with Zipf popularity. Measured is
-what a night does before it scores: the catalogue, histories of 10, and 100 candidates a user out of
-co-visited and popular items without those seen, prepared in a database file and streamed back as
-arrays. Every size runs in a process of its own, for its peak memory; writing the input is not
+what a night does before it scores: the tables as of the date, each generator made (`GENERATORS` below:
+those whose cost grows with the likes; EASE is for small catalogues), what they offer a user, put in order
+by a ranker that adds up ranks, the best 50 with histories of 10 kept in a database file and streamed back
+as arrays. Every size runs in a process of its own, for its peak memory; writing the input is not
 counted. Nothing is reused between runs, but the input may be in the page cache, as it was just
 written.
 """
@@ -39,18 +40,41 @@ def write(folder: Path, interactions: int) -> None:
     )
 
 
+GENERATORS = ("repeat", "covisited", "neighbours", "popular", "trending", "new", "factors")
+
+
 def measure(folder: Path, interactions: int, memory_limit: str, row) -> None:
     "Assemble everything and put what it took on the queue `row`."
+    from ccf_batch.candidates import pair_features
+    from ccf_batch.candidates.first_stage import first_stage_of
+    from ccf_batch.candidates.pair_features import columns_of
+    from ccf_batch.candidates.ranker import fuse_ranks
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import connect
-    from ccf_batch.settings import Settings
+    from ccf_batch.settings import GENERATOR_NAMES, Settings
 
-    settings = Settings(cf={"history": False})  # histories are what the prompt shows
+    seconds = {}
+
+    def timed(name, make):
+        def make_and_time(past):
+            start = time.perf_counter()
+            made = make(past)
+            seconds[name] = round(time.perf_counter() - start, 2)
+            return made
+
+        return make_and_time
+
+    made = pair_features.GENERATORS
+    pair_features.GENERATORS = {name: timed(name, make) for name, make in made.items()}
+    off = dict.fromkeys(set(GENERATOR_NAMES) - set(GENERATORS), 0)
+    settings = Settings(
+        cf={"history": False}, candidates=off
+    )  # histories are what the prompt shows
     settings._workspace = folder
     start = time.perf_counter()
     con = connect(folder / "assemble.duckdb", memory_limit)
     assembly = Assembly(con, settings, DATE)
-    counts = assembly.prepare()
+    counts = assembly.prepare(first_stage_of(fuse_ranks(columns_of(GENERATORS))))
     prepared = time.perf_counter()
     pairs = histories = 0
     for shard in range(assembly.shards):
@@ -63,11 +87,11 @@ def measure(folder: Path, interactions: int, memory_limit: str, row) -> None:
         {
             "interactions": interactions,
             "users": counts["users"],
+            "pairs": pairs,
             "seconds": round(done - start, 2),
             "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             "seconds_streaming": round(done - prepared, 2),
-            "covisited": counts["covisited"],
-            "popular": counts["popular"],
+            "seconds_of_generators": seconds,  # `covisited` counts the pairs for `neighbours` as well
             "memory_limit": memory_limit,
             "database_mb": round((folder / "assemble.duckdb").stat().st_size / 2**20),
         }
@@ -103,7 +127,7 @@ def main() -> None:
 
     result = {
         "machine": describe_machine(),
-        "versions": versions(("duckdb", "numpy", "pyarrow")),
+        "versions": versions(("duckdb", "implicit", "numpy", "pyarrow", "scipy")),
         "rows": rows,
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -137,13 +137,7 @@ def thinned(
     "Keep every n-th candidate of each user, beginning with the first."
     counts = np.diff(batch.candidate_offsets)
     rank = np.arange(len(batch.candidate)) - np.repeat(batch.candidate_offsets[:-1], counts)
-    kept = np.flatnonzero(rank % every == 0)
-    return dataclasses.replace(
-        batch,
-        candidate=batch.candidate[kept],
-        candidate_offsets=np.concatenate([[0], np.cumsum(-(-counts // every))]),
-        source=None if batch.source is None else batch.source.take(kept),
-    )
+    return batch.keep(rank % every == 0).batch
 
 
 @dataclass(frozen=True)

@@ -108,24 +108,26 @@ def show_night(
     removed = (
         (k.removeprefix("removed_"), n) for k, n in counts.items() if k.startswith("removed_")
     )
+    by_model = bool(counts["tokens"])  # else the lists are those of the ranker
     rows += [
-        ("cold (not known to the CF encoder)", cold),
+        *([("cold (not known to the CF encoder)", cold)] if by_model else []),
         ("removed by rules", ", ".join(f"{rule} {n:,}" for rule, n in removed) or "none"),
         ("rows published", f"{manifest['rows']:,}"),
         ("checks", format_checks(manifest["checks"])),
-        (
-            "tokens computed",
-            saved_tokens(counts["tokens"], counts["tokens_unshared"], counts.get("tokens_least")),
-        ),
         ("engine", f"{engine['engine']} ({engine['engine_reason']})"),
         ("number format", f"{engine['dtype']} ({engine['dtype_reason']})"),
         ("seconds", ", ".join(f"{stage} {stage_s:,.1f}" for stage, stage_s in seconds.items())),
-        ("pairs/s while scoring", f"{counts['pairs'] / max(seconds['scoring'], 1e-9):,.0f}"),
         ("this attempt", f"{duration(attempt_s)} (attempt {manifest['attempts']})"),
         ("peak memory", f"{manifest['cost']['peak_rss_mb']:,.0f} MB"),
         ("bundle, run", f"{manifest['bundle']}, {manifest['run_id']}"),
         ("output", str(folder.resolve())),
     ]
+    if by_model:
+        tokens = saved_tokens(
+            counts["tokens"], counts["tokens_unshared"], counts.get("tokens_least")
+        )
+        speed = f"{counts['pairs'] / max(seconds['scoring'], 1e-9):,.0f}"
+        rows += [("tokens computed", tokens), ("pairs/s while scoring", speed)]
     limit = manifest["limit_users"]
     title = f"Trial of {limit} users, not published:" if limit else "Ranked"
     table(f"{title} {manifest['date']}", ["", ""], rows)
