@@ -198,8 +198,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'ccf_batch/candidates/choose.py'),
                                              'ccf_batch.candidates.choose.TopRows': ( 'api/candidates/choose.html#toprows',
                                                                                       'ccf_batch/candidates/choose.py'),
-                                             'ccf_batch.candidates.choose.choose_kind': ( 'api/candidates/choose.html#choose_kind',
-                                                                                          'ccf_batch/candidates/choose.py'),
                                              'ccf_batch.candidates.choose.choose_on_nights': ( 'api/candidates/choose.html#choose_on_nights',
                                                                                                'ccf_batch/candidates/choose.py'),
                                              'ccf_batch.candidates.choose.choose_ranker': ( 'api/candidates/choose.html#choose_ranker',

@@ -46,7 +46,7 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
-           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'choose_kind', 'Chosen', 'choose_on_nights',
+           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'choose_on_nights',
            'print_nights', 'print_choice', 'choose_ranker']
 
 # %% ../../nbs/api/candidates/05_choose.ipynb #108e606f
@@ -305,22 +305,6 @@ def score_out_of_fold(
         scores.append(score_night(ranker, night))
     return scores
 
-# %% ../../nbs/api/candidates/05_choose.ipynb #5fc71723
-def choose_kind(
-    fitted: Mapping[str, Measured],  # By kind, on the nights that decide
-    person: np.ndarray,  # [R]
-) -> str:
-    "Choose a kind of ranker."
-    kind = "fusion"
-    if "blend" in fitted:
-        sure = [
-            k
-            for k in ("linear", "trees")
-            if compare((k, "blend"), (fitted[k], fitted["blend"]), person).low > 0
-        ]
-        kind = max(["blend", *sure], key=lambda k: fitted[k].ndcg.mean())
-    return kind if fitted[kind].ndcg.mean() > fitted["fusion"].ndcg.mean() else "fusion"
-
 # %% ../../nbs/api/candidates/05_choose.ipynb #28b5a1d5
 class Chosen(NamedTuple):
     "First-stage ranker of a date, and the nights it was chosen on."
@@ -366,10 +350,7 @@ def choose_on_nights(
         for name, c in contenders.items()
     }
     person = people(newest)
-    best, best_simple = (
-        choose_kind(fitted, person),
-        max(simple, key=lambda k: simple[k].ndcg.mean()),
-    )
+    best, best_simple = (max(m, key=lambda name: m[name].ndcg.mean()) for m in (fitted, simple))
     rows = [list_row(name, m, person) for name, m in simple.items()]
     rows += [list_row(f"ranker: {name}", m, person) for name, m in fitted.items()]
     pair = fitted[best], simple[best_simple]
