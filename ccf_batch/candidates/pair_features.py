@@ -135,7 +135,7 @@ class Offers:
             np.where(never, np.nan, last),
             np.where(never, np.nan, (first - last) / np.maximum(times, 1)),
             *popular.T,
-            *((popular + 1) / (m.popular.max(0) + 1)).T,
+            *((popular + 1) / (m.popular.max(0, initial=0) + 1)).T,
             np.log1p(week) - np.log1p(month),
             m.item_days[item],
             events[group],
