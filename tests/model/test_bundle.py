@@ -174,8 +174,9 @@ def test_newest_has_seen_nothing_of_the_night(tmp_path):
     def make(name, until, created):
         folder = settings.bundles / name
         folder.mkdir(parents=True)
-        about = {"schema": bundle.SCHEMA, "trained_until": until, "name": name, "template": "full"}
-        about |= {"settings": {}, "cf": {}, "files": {}}
+        about = {"schema": bundle.SCHEMA, "trained_until": until, "name": name, "model": None}
+        about |= {"first_stage": {"scale": 1.0, "horizon": 0, "calibration": None}}
+        about |= {"settings": {}, "files": {}}
         about |= {"id": bundle.bundle_id(about), "created": created}
         (folder / "bundle.json").write_text(json.dumps(about))
         return folder
