@@ -541,7 +541,7 @@ def score_scene(first: bool = False) -> Scene:
     from tiny import CONFIG, write_workspace
 
     stand_in.SLEEP_S = 0
-    extra = 'shard_users = 15\nmemory_limit = "500MB"\nrerank = 8\n'
+    extra = 'shard_users = 15\nmemory_limit = "500MB"\nrerank = 8\n[candidates]\nfactors = 0\nlinear = 0\ntext = 0\n'
 
     def command(root, *flags):
         argv = ["--config", str(root / "ccf.toml"), "--show-users", "0", *flags]

@@ -49,6 +49,10 @@ rerank = 20
 threads = 1
 memory_limit = "500MB"
 shard_users = 25
+[candidates]
+factors = 0
+linear = 0
+text = 0
 [checks]
 on_failure = "warn"
 """
@@ -511,7 +515,7 @@ def tiny_one(workspace: Path) -> str:
     from tiny import CONFIG as TINY
     from tiny import write_workspace
 
-    more = 'memory_limit = "500MB"\nshard_users = 15\nrerank = 8\n'
+    more = 'memory_limit = "500MB"\nshard_users = 15\nrerank = 8\n[candidates]\nfactors = 0\nlinear = 0\ntext = 0\n'
     workspace.mkdir()
     write_workspace(workspace, TINY + more + '[checks]\non_failure = "warn"\n')
     trained(workspace, "2026-02-20", steps=4)

@@ -276,6 +276,7 @@ def ws(sample, tmp_path, monkeypatch):
     ws = shutil.copytree(sample, tmp_path / "w")
     with (ws / "ccf.toml").open("a") as f:
         f.write("\n[score]\nshard_users = 200\n")
+        f.write("[candidates]\nfactors = 0\nlinear = 0\n")
     return ws
 
 

@@ -46,6 +46,7 @@ def people(sample, tmp_path_factory) -> Path:
         file.with_name(f"{file.name}.new").replace(file)
     with (ws / "ccf.toml").open("a") as f:
         f.write("\n[score]\nshard_users = 15\nthreads = 1\n")
+        f.write("[candidates]\nfactors = 0\nlinear = 0\ntext = 0\n")
         f.write('[operation]\nlog = "log.jsonl"\nmetrics = "ccf_batch.prom"\n')
     return ws
 

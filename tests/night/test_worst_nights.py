@@ -32,6 +32,10 @@ EXTRA = """
 shard_users = 8
 memory_limit = "500MB"
 rerank = 8
+[candidates]
+factors = 0
+linear = 0
+text = 0
 [checks]
 on_failure = "warn"
 """
