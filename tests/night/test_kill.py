@@ -32,6 +32,7 @@ def prepared(sample, tmp_path) -> Path:
     workspace = shutil.copytree(sample, tmp_path / "prepared")
     with (workspace / "ccf.toml").open("a") as f:
         f.write("\n[score]\nshard_users = 50\nthreads = 1\n")
+        f.write("[candidates]\nfactors = 0\nlinear = 0\ntext = 0\n")
     return workspace
 
 
