@@ -267,7 +267,7 @@ def test_histories_as_of_the_night_hold_only_what_was_liked_before_it(shared, tm
         'title = "t"\n[data]\nsource = "ml-1m-ctr"\nmeta = "ml-1m-meta"\ntest_from = 2002-09-01\n'
         '[[method]]\nname = "ItemMean"\nkind = "baseline"\n'
     )
-    settings = experiment.workspace(read_plan(plan, Plan), plan, shared, tmp_path / "work")
+    settings = experiment.workspace(read_plan(plan, Plan).data, plan, shared, tmp_path / "work")
     rows = read_rows(settings, dt.date(2002, 9, 1))
     every = (rows.train + rows.valid) + rows.test
     user = every.user_id.to_numpy()[every.group_of]
