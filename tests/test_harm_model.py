@@ -236,7 +236,7 @@ def test_a_link_to_a_bundle_is_a_bundle(nano, tmp_path):
 def test_a_newer_schema_says_so(nano, tmp_path_factory):
     path, _ = copied(nano[2], tmp_path_factory)
     sealed(path, schema=bundle.SCHEMA + 1)
-    with pytest.raises(InputError, match=r"bundle\.json: schema 2, this version reads 1"):
+    with pytest.raises(InputError, match=r"bundle\.json: schema 3, this version reads 2"):
         bundle.load(path)
 
 
