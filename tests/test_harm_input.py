@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from ccf_batch import ingest
 from ccf_batch.base import console
+from ccf_batch.settings import GENERATOR_NAMES
 
 # --- ingest ------------------------------------------------------------------------------------------
 
@@ -242,11 +243,10 @@ NIGHT = dt.date(2026, 6, 1)
 MAP = pa.map_(pa.string(), pa.list_(pa.string()))
 LAKE = """
 domain.liked_above = 3
-score.rerank = 3
 checks.on_failure = "warn"
 score.threads = 1
 score.shard_users = 4
-"""
+""" + "".join(f"candidates.{name} = 0\n" for name in GENERATOR_NAMES if name != "supplied")
 
 
 class Scorer(stand_in.Scorer):
@@ -265,7 +265,7 @@ class Scorer(stand_in.Scorer):
 
 
 def write_lake(lake):
-    "Users u0 to u5 with events on items i0 to i3, and i4 to i6 brought for each of them."
+    "Users u0 to u5 with events on items i0 to i3, and i4 to i6 supplied for each of them."
     events = {
         "user_id": [f"u{k % 6}" for k in range(24)],
         "item_id": [f"i{k % 4}" for k in range(24)],
@@ -277,14 +277,15 @@ def write_lake(lake):
         "title": [f"Film {k}" for k in range(7)],
         "attributes": pa.array([[("genres", ["Drama"])]] * 7, MAP),
     }
-    brought = {
+    supplied = {
         "user_id": [f"u{k // 3}" for k in range(18)],
         "item_id": [f"i{4 + k % 3}" for k in range(18)],
         "source": ["mine"] * 18,
     }
     put(lake / "interactions/date=2026-05-01/good.parquet", events)
     put(lake / "items/good.parquet", items)
-    put(lake / f"candidates/date={NIGHT}/good.parquet", brought)
+    for date in (NIGHT, "2026-05-25"):  # the latter is the day after the last event
+        put(lake / f"candidates/date={date}/good.parquet", supplied)
 
 
 def put(file: Path, columns):
