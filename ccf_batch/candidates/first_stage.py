@@ -14,7 +14,13 @@ import pyarrow as pa
 
 from ..base.console import say
 from .generators import past_of
-from .pair_features import Offers, blocks_of, make_offers, select_columns
+from ccf_batch.candidates.pair_features import (
+    Candidates,
+    Offers,
+    blocks_of,
+    make_offers,
+    select_columns,
+)
 from ..data.assemble import Assembly
 from ..data.ragged import offsets_of
 
@@ -23,7 +29,6 @@ __all__ = ['sources_of', 'FirstStage', 'first_stage_of', 'StageScores', 'StageSc
 
 # %% ../../nbs/api/candidates/06_first_stage.ipynb #d908f996
 if TYPE_CHECKING:
-    from ccf_batch.candidates.pair_features import Candidates
     from ccf_batch.candidates.ranker import Ranker
     from ccf_batch.data.batch import Batch
 
@@ -77,7 +82,8 @@ class FirstStage:
         sizes = np.minimum(sizes, self.depth)[sizes > 0]
         owners = users[np.unique(found.group)]
         history = self.offers.past.matrices.histories(owners, self.history_length)
-        source = sources_of(self.offers, users, found)[best]
+        kept = Candidates(found.group[best], found.item[best], found.features[best])
+        source = sources_of(self.offers, users, kept)
         return pa.table(
             {
                 "user_row": pa.array(owners, pa.int32()),
