@@ -152,6 +152,8 @@ class Candidates(Group):
     """Items that are liked more in the last 7 such days than in the 30."""
     new: int = Field(default=5, ge=0, le=1_000)
     """Items that were first taken lately."""
+    first_place_share: float | None = Field(default=None, gt=0, le=1)
+    """Share of the users whose list an item may lead, as in 0.02; beyond it the item goes behind others that are nearly as good. Unset: there is no limit."""
     exclude_seen: Literal["all", "liked", "none"] = "all"
     """all: items that the user has interacted with are not offered again; liked: those that the user liked; none: all are, where people buy again. True and false mean all and none."""
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from ..base.console import say, step
 from ..base.errors import InputError
 from ..candidates.choose import Chosen
+from ..candidates.first_places import place_in_group
 from ..candidates.ranker import DEPTH, hash_rows
 from ..candidates.replay import Night
 from ..cf.encoder import Encoder, Examples, ItemFeatures, WarmStart, encoder_class
@@ -35,25 +36,11 @@ from .trainer import Fold, Split, Trainer
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['SCALES', 'HELD_OUT', 'place_in_group', 'first_candidates', 'Lists', 'fit_scale', 'NightEncoder', 'Known',
-           'known_rows', 'fit_as_of', 'NightEncoders', 'fit_nights', 'RerankedNight', 'ListValidation', 'Reserved',
-           'reserve', 'make_split', 'make_list_trainer', 'Measured', 'measure', 'Reranker', 'train_reranker']
+__all__ = ['SCALES', 'HELD_OUT', 'first_candidates', 'Lists', 'fit_scale', 'NightEncoder', 'Known', 'known_rows', 'fit_as_of',
+           'NightEncoders', 'fit_nights', 'RerankedNight', 'ListValidation', 'Reserved', 'reserve', 'make_split',
+           'make_list_trainer', 'Measured', 'measure', 'Reranker', 'train_reranker']
 
 # %% ../../nbs/api/model/08_rerank.ipynb #5379c4ce
-def place_in_group(
-    group: np.ndarray,  # int64 [C]
-    score: np.ndarray,  # float [C], NaN: behind all others
-    item: np.ndarray,  # int64 [C], by which equal scores are ordered
-) -> np.ndarray:  # int64 [C] from 1
-    "Rank the candidates of each group, the highest score first."
-    order = np.lexsort((item, -score, group))
-    first = np.flatnonzero(np.diff(group[order], prepend=-1))
-    sizes = np.diff(np.append(first, len(order)))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(first, sizes) + 1
-    return place
-
-
 def first_candidates(
     night: Night,
     score: np.ndarray,  # float32 [C] of the ranker

@@ -28,9 +28,10 @@ from ccf_batch.candidates.choose import (
     score_night,
     top_rows,
 )
+from ..candidates.first_places import price_night
 from ..candidates.generators import Everyone, Generator, Past, past_of
 from ..candidates.matrices import Matrices
-from ..candidates.pair_features import Offers, values_at
+from ..candidates.pair_features import Offers, make_offers, values_at
 from ..candidates.ranker import hash_rows
 from ..candidates.replay import Night, positives_of, replay_night
 from ..data.assemble import Assembly
@@ -104,14 +105,15 @@ RANKER = "ranker"  # the one that was chosen
 def candidate_scores(
     night: Night,  # Of the cut
     chosen: Chosen,
+    price: np.ndarray,  # float32 [N of the catalogue] of items that hold too many first places
 ) -> dict[str, np.ndarray]:  # float [C] by list; -inf: not on it
-    "Score the candidates of the cut in each generator's own order, by each kind of ranker, and by the chosen one."
+    "Score the candidates of the cut in each generator's own order, by each kind of ranker, and by the chosen one less prices."
     names = [c.removeprefix("rank_") for c in night.columns if c.startswith("rank_")]
     scores = {name: own_order(night, name) for name in names}
     for kind, contender in chosen.contenders.items():
         of_all = chosen.ranker if kind == chosen.name else fit_again(contender.fit, chosen.nights)
         scores[f"{RANKER}: {kind}"] = score_night(of_all, night)
-    return scores | {RANKER: scores[f"{RANKER}: {chosen.name}"]}
+    return scores | {RANKER: scores[f"{RANKER}: {chosen.name}"] - price[night.item]}
 
 # %% ../../nbs/api/research/08_cuts.ipynb #a81a7e2d
 LM = "ranker + LM"
@@ -271,11 +273,18 @@ def measure_cut(
         offers = naive_offers(assembly, past, max(DEPTHS), exclude)
         chosen = choose_ranker(settings, assembly)
         chosen_s = time.perf_counter() - start
+        share, price = (
+            settings.candidates.first_place_share,
+            np.zeros(len(past.catalogue), np.float32),
+        )
+        if share is not None:
+            every = make_offers(past, settings.candidates.counts, exclude)
+            price = price_night(every, chosen.ranker, share)
         on_top = train_on_top(settings, assembly, chosen)
     counts = settings.candidates.counts
     with step(f"the night of {date}, with all who took something in the {days} days after it"):
         night = replay_night(settings, date, ALL_KNOWN, days, counts, exclude, users=None)
-        scores = candidate_scores(night, chosen)
+        scores = candidate_scores(night, chosen, price)
         if on_top is not None:
             scores[LM] = score_on_top(on_top, settings, night, scores[RANKER])
         lists = rows_of_offers(offers, night, positives, max(DEPTHS))

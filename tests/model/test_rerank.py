@@ -16,6 +16,7 @@ from scipy.special import log_softmax
 
 from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load as load_settings
+from ccf_batch.candidates.first_places import place_in_group
 from ccf_batch.data.assemble import Assembly
 from ccf_batch.data.batch import Batch
 from ccf_batch.data.database import connect
@@ -27,7 +28,6 @@ from ccf_batch.model.rerank import (
     fit_as_of,
     fit_scale,
     known_rows,
-    place_in_group,
     train_reranker,
 )
 from ccf_batch.model.scorer import Scorer
