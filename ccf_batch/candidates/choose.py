@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.console import say, step, table
-from .first_places import price_items
+from .first_places import limit_first_places, price_items
 from .generators import GENERATORS
 from .pair_features import UNRANKED, columns_of, select_columns
 from ccf_batch.candidates.ranker import (
@@ -47,7 +47,7 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
-           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'hold_back', 'choose_on_nights',
+           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'limit_night', 'choose_on_nights',
            'print_nights', 'print_choice', 'choose_ranker']
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #108e606f
@@ -316,17 +316,18 @@ class Chosen(NamedTuple):
     nights: list[Night]  # The newest first
     scores: list[
         np.ndarray
-    ]  # float32 [C] of each night, by a ranker that was not fitted on it, less prices
+    ]  # float32 [C] of each night, by a ranker that was not fitted on it; first places limited
     deciding: int  # How many of the newest nights decided
     contenders: dict[str, Ranker]  # Of each kind, fitted on the nights that did not decide
     lists: list[ListRow]  # On the nights that decided; empty where there is none
     against: Comparison | None  # The ranker and the best simple list there
 
 
-def hold_back(night: Night, score: np.ndarray, share: float) -> np.ndarray:  # float32 [C]
-    "Subtract the prices of a night from its scores."
+def limit_night(night: Night, score: np.ndarray, share: float) -> np.ndarray:  # float32 [C]
+    "Limit the first places of a night's lists."
     items = int(night.item.max(initial=0)) + 1
-    return score - price_items(night.group, night.item, score, items, share)[night.item]
+    price = price_items(night.group, night.item, score, items, share)
+    return limit_first_places(night.group, night.item, score, price)
 
 
 def choose_on_nights(
@@ -369,7 +370,7 @@ def choose_on_nights(
     scores = score_out_of_fold(contenders[best], nights, deciding)
     if share is not None:
         scores = [
-            hold_back(night, score, share) for night, score in zip(nights, scores, strict=True)
+            limit_night(night, score, share) for night, score in zip(nights, scores, strict=True)
         ]
         limited = measure(newest, scores[:deciding])
         rows.append(list_row(f"{best}, first places limited", limited, person))

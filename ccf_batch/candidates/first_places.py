@@ -14,7 +14,7 @@ from .pair_features import Offers, blocks_of, select_columns
 from .ranker import DEPTH
 
 # %% auto #0
-__all__ = ['LEAST', 'STEP', 'SAMPLE', 'place_in_group', 'price_items', 'largest_share', 'price_night']
+__all__ = ['LEAST', 'STEP', 'SAMPLE', 'place_in_group', 'price_items', 'limit_first_places', 'largest_share', 'price_night']
 
 # %% ../../nbs/api/candidates/05_first_places.ipynb #d1e52d9d
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def price_items(
     items: int,  # In the catalogue
     share: float,  # Of the first places that an item may hold
 ) -> np.ndarray:  # float32 [items], 0 for most
-    "Compute what is subtracted from the scores of items that would hold too many first places."
+    "Compute what the first place costs items that would hold too many of them, in units of the score."
     price, highest = np.zeros(items), _spread(group, score)
     near = place_in_group(group, score, item) <= DEPTH
     order = np.flatnonzero(near)[np.argsort(group[near], kind="stable")]
@@ -75,6 +75,28 @@ def _spread(group: np.ndarray, score: np.ndarray) -> float:
         return 0.0
     mean = np.bincount(group, score) / np.maximum(1, np.bincount(group))
     return float((score - mean[group]).std())
+
+
+def limit_first_places(
+    group: np.ndarray,  # int64 [C], ascending
+    item: np.ndarray,  # int64 [C] catalogue row
+    score: np.ndarray,  # float32 [C]
+    price: np.ndarray,  # float32 [items]
+) -> np.ndarray:  # float32 [C]
+    "Raise the score of the item of each list that is first after its price above all others, where it is not first."
+    left = score - price[item]
+    place = place_in_group(group, left, item)
+    first, second = np.flatnonzero(place == 1), np.flatnonzero(place == 2)
+    before = np.flatnonzero(place_in_group(group, score, item) == 1)
+    lead = np.zeros(int(group.max(initial=-1)) + 1, np.float32)
+    lead[group[first]] = left[first]
+    lead[group[second]] -= left[second]
+    moved = first != before
+    top = score[before[moved]]
+    raised = np.maximum(np.nextafter(top, np.float32(np.inf)), top + lead[group[first[moved]]])
+    limited = score.copy()
+    limited[first[moved]] = raised
+    return limited
 
 
 def largest_share(
@@ -109,7 +131,8 @@ def price_night(
         parts.append((found.group + k * len(users), found.item, ranker.score(features)))
     group, item, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     price = price_items(group, item, score, items, share)
-    before, after = (largest_share(group, item, s) for s in (score, score - price[item]))
+    limited = limit_first_places(group, item, score, price)
+    before, after = (largest_share(group, item, s) for s in (score, limited))
     say(
         f"  first places: {np.count_nonzero(price):,} items are held back, so that none holds more than {share:.1%}; "
         f"the ten commonest hold {after:.0%} in place of {before:.0%} ({len(users):,} users sampled)"

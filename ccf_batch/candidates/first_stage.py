@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..base.console import say
-from .first_places import place_in_group, price_night
+from .first_places import limit_first_places, place_in_group, price_night
 from .generators import past_of
 from ccf_batch.candidates.pair_features import (
     Candidates,
@@ -61,7 +61,7 @@ class FirstStage:
     offers: Offers
     ranker: Ranker
     scale: float  # By which the ranker's scores are multiplied
-    price: np.ndarray  # float32 [N of the catalogue] subtracted from them
+    price: np.ndarray  # float32 [N of the catalogue] of the first place, in units of the score
     depth: int  # Candidates a user that go on, the best
     history_length: int  # Likes of a history
 
@@ -76,7 +76,8 @@ class FirstStage:
         "Make the groups of a block of users from what they are offered."
         wanted = self.ranker.fit.columns
         features = select_columns(found.features, self.offers.columns, wanted)
-        score = self.ranker.score(features) - self.price[found.item]
+        score = self.ranker.score(features)
+        score = limit_first_places(found.group, found.item, score, self.price)
         score *= np.float32(self.scale)
         place = place_in_group(found.group, score, found.item)
         best = np.flatnonzero(place <= self.depth)

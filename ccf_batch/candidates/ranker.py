@@ -965,7 +965,8 @@ def load(
     if fit.kind == "trees":
         return Trees.from_text(fit, _text_of(folder / TEXT), folder / TEXT)
     weights = Weights(**_record_of(folder / WEIGHTS, Weights))
-    for name, values in weights:
+    for name in Weights.model_fields:
+        values = getattr(weights, name)
         if len(values) != len(fit.columns):
             raise InputError(
                 f"{folder / WEIGHTS}: {name}: {len(values)} values for {len(fit.columns)} columns; train again"

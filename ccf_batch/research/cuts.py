@@ -28,7 +28,7 @@ from ccf_batch.candidates.choose import (
     score_night,
     top_rows,
 )
-from ..candidates.first_places import price_night
+from ..candidates.first_places import limit_first_places, price_night
 from ..candidates.generators import Everyone, Generator, Past, past_of
 from ..candidates.matrices import Matrices
 from ..candidates.pair_features import Offers, make_offers, values_at
@@ -105,15 +105,16 @@ RANKER = "ranker"  # the one that was chosen
 def candidate_scores(
     night: Night,  # Of the cut
     chosen: Chosen,
-    price: np.ndarray,  # float32 [N of the catalogue] of items that hold too many first places
+    price: np.ndarray,  # float32 [N of the catalogue] of the first place
 ) -> dict[str, np.ndarray]:  # float [C] by list; -inf: not on it
-    "Score the candidates of the cut in each generator's own order, by each kind of ranker, and by the chosen one less prices."
+    "Score the candidates of the cut in each generator's own order, by each kind of ranker, and by the chosen one with first places limited."
     names = [c.removeprefix("rank_") for c in night.columns if c.startswith("rank_")]
     scores = {name: own_order(night, name) for name in names}
     for kind, contender in chosen.contenders.items():
         of_all = chosen.ranker if kind == chosen.name else fit_again(contender.fit, chosen.nights)
         scores[f"{RANKER}: {kind}"] = score_night(of_all, night)
-    return scores | {RANKER: scores[f"{RANKER}: {chosen.name}"] - price[night.item]}
+    score = scores[f"{RANKER}: {chosen.name}"]
+    return scores | {RANKER: limit_first_places(night.group, night.item, score, price)}
 
 # %% ../../nbs/api/research/08_cuts.ipynb #a81a7e2d
 LM = "ranker + LM"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from lakes import Event, Item, settings_for, write_lake
 
@@ -136,6 +137,16 @@ def test_popular_windows_hold_events_of_days_that_have_some(world):
         assert past.matrices.popular[:, k].tolist() == [likes[i] for i in items]
     likes = Counter(e.item for e in known if e.rating > 3)
     assert past.matrices.popular[:, 3].tolist() == [likes[i] for i in items]
+
+
+def test_an_event_before_the_year_1_opens_no_window_that_python_cannot_tell(tmp_path):
+    settings = lake(tmp_path, events_of())
+    early = pa.array([np.iinfo(np.int64).min + 10**15], pa.int64()).cast(pa.timestamp("us"))
+    rows = {"user_id": ["u00"], "item_id": ["i00"], "rating": [5.0], "event_ts": early}
+    pq.write_table(pa.table(rows), tmp_path / "lake/interactions/date=2026-01-01/1.parquet")
+    past, assembly = past_of(settings)
+    assert past.matrices.popular[0, -1] >= 1 and np.isfinite(past.matrices.item_days[0])
+    assert len(plan_nights(assembly, "all").dates)
 
 
 @pytest.mark.parametrize("name", ["covisited", "neighbours", "all_neighbours"])

@@ -10,6 +10,7 @@ from lakes import Event, Item, settings_for, write_lake
 
 from ccf_batch.candidates.first_places import (
     LEAST,
+    limit_first_places,
     place_in_group,
     price_items,
     price_night,
@@ -48,16 +49,18 @@ def test_an_item_gives_up_what_it_holds_too_much_or_pays_the_highest_price(case)
     price = price_items(group, item, score, 12, share)
     assert (price >= 0).all()
     most = max(LEAST, int(share * len(np.unique(group))))
-    before, after = held(group, item, score, 12), held(group, item, score - price[item], 12)
+    limited = limit_first_places(group, item, score, price)
+    before, after = held(group, item, score, 12), held(group, item, limited, 12)
     assert ((after <= most) | (price >= price.max())).all()
     if (before <= most).all():
-        assert not price.any()
-    for user in np.unique(group):  # the others keep their order
-        own = (group == user) & (price[item] == 0)
-        places = [
-            place_in_group(group[own], s[own], item[own]) for s in (score, score - price[item])
-        ]
-        assert np.array_equal(*places)
+        assert not price.any() and np.array_equal(score, limited)
+    for user in np.unique(group):  # one goes to the first place, the others keep their order
+        own = np.flatnonzero(group == user)
+        old, new = (
+            own[np.argsort(place_in_group(group[own], s[own], item[own]))] for s in (score, limited)
+        )
+        assert [row for row in old if row != new[0]] == list(new[1:])
+        assert new[0] == old[0] or price[item[old[0]]] > price[item[new[0]]]
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -361,6 +361,13 @@ def test_edited_weights_are_refused(fitted, tmp_path, name, value):
         r.load(tmp_path / "f", COLUMNS)
 
 
+def test_a_key_that_is_not_ours_is_no_weight(fitted, tmp_path):
+    bytes_of(fitted["linear"], tmp_path / "f")
+    file = tmp_path / "f/ranker_weights.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "": None}))
+    assert r.load(tmp_path / "f", COLUMNS).weights.weight == fitted["linear"].weights.weight
+
+
 # Texts of models
 
 
