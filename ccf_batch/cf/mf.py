@@ -25,7 +25,7 @@ from ..data.batch import Batch, Catalogue
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['OPTIMIZER', 'FACTOR_PENALTY', 'START_NOISE', 'Minimum', 'Posterior', 'MF']
+__all__ = ['OPTIMIZER', 'REFIT_FTOL', 'FACTOR_PENALTY', 'START_NOISE', 'Minimum', 'Posterior', 'MF']
 
 # %% ../../nbs/api/cf/03_mf.ipynb #c524dacc
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/api/cf/03_mf.ipynb #e62d88ce
 OPTIMIZER = {"maxiter": 500, "maxcor": 10, "ftol": 1e-8}
+REFIT_FTOL = 1e-6  # where it starts at the optimum of an earlier date
 FACTOR_PENALTY = {True: 30.0, False: 7.0}  # beside content and without; chosen on validation
 
 
@@ -147,6 +148,7 @@ class Posterior:
     def minimise(
         self,
         first: np.ndarray,  # float64 [P] parameters to start from
+        ftol: float = OPTIMIZER["ftol"],  # It ends where a step gains less, as a share of the loss
     ) -> Minimum:
         "Find the MAP estimate by L-BFGS."
         from scipy.optimize import minimize
@@ -158,7 +160,11 @@ class Posterior:
 
         with threadpool_limits(1):  # many small products: more threads would wait for each other
             optimum = minimize(
-                loss, first / self.unit, jac=True, method="L-BFGS-B", options=OPTIMIZER
+                loss,
+                first / self.unit,
+                jac=True,
+                method="L-BFGS-B",
+                options=OPTIMIZER | {"ftol": ftol},
             )
         return Minimum(self.split(optimum.x * self.unit), optimum.nit)
 
@@ -212,7 +218,8 @@ class MF(Encoder):
         if start is not None:
             assert isinstance(old, MF)
             first = _initial_parameters(old, start, mf, x_NF, a_Nd)
-        estimate, iterations = posterior.minimise(posterior.join(first))
+        ftol = OPTIMIZER["ftol"] if start is None else REFIT_FTOL
+        estimate, iterations = posterior.minimise(posterior.join(first), ftol)
         estimate["item_factor"] = a_Nd + estimate.pop("item_rest")
         mf = cls(content, t | estimate | {"iterations": np.array([iterations])})
         return mf.align(old, start.item) if start and isinstance(old, MF) else mf
