@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/api/cf/03_mf.ipynb #e62d88ce
 OPTIMIZER = {"maxiter": 500, "maxcor": 10, "ftol": 1e-8}
-REFIT_FTOL = 1e-6  # where it starts at the optimum of an earlier date
+REFIT_FTOL = 1e-7  # where it starts at the optimum of an earlier date
 FACTOR_PENALTY = {True: 30.0, False: 7.0}  # beside content and without; chosen on validation
 
 
