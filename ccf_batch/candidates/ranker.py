@@ -407,7 +407,7 @@ def fit_weights(
         slope = z.T @ ((positives / sums)[owner] * odds - label) / total
         return value + penalty / 2 * weight @ weight, slope + penalty * weight
 
-    limits = {"maxiter": 500, "gtol": 1e-7, "ftol": 1e-12}
+    limits = {"maxiter": 500, "gtol": 1e-5, "ftol": 1e-8}
     return minimize(loss, start, jac=True, method="L-BFGS-B", options=limits).x
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #2df18421

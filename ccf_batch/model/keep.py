@@ -39,17 +39,20 @@ def decide_keep(
     ndcg_lm: np.ndarray,  # float64 [L] with the language model on top
     person: np.ndarray,  # [L] whose list it is, of any sortable type
     keep: str,  # `model.keep`
+    changes: bool = True,  # Whether any margin differs from the ranker's
 ) -> Kept:
     "Decide whether to keep the language model, by the paired difference on the deciding nights."
     mean, draws = mean_draws((ndcg_lm - ndcg_ranker)[:, None], person=person)
     value, low, high = difference = Difference(float(mean[0]), *percentiles(draws[:, 0]))
-    kept = KEEP[keep](difference)
+    kept = KEEP[keep](difference) and (changes or keep == "always")
     measured = (
         f"the language model changes the ranker's NDCG@10 of {ndcg_ranker.mean():.4f} by {value:+.4f} "
         f"[{low:+.4f}, {high:+.4f}] on {len(person):,} lists of the deciding nights"
         if len(person)
         else "no list of a deciding night shows what the language model adds"
     )
+    if not changes:
+        measured = "no epoch made what users took likelier, so the language model changes no list"
     sentence = f"{measured}: {'kept' if kept else 'not kept'} (model.keep = {keep!r})"
     return Kept(kept, value, low, high, sentence)
 

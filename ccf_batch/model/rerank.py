@@ -421,7 +421,9 @@ def measure(
     lm = [night.lists.ndcg(margin) for night, margin in zip(deciding, margins, strict=True)]
     people = pa.concat_arrays([night.lists.batch.user_id for night in deciding])
     person = people.dictionary_encode().indices.to_numpy()
-    kept = decide_keep(np.concatenate(ranker), np.concatenate(lm), person, keep)
+    pairs = zip(deciding, margins, strict=True)
+    changes = any((margin != night.lists.offset).any() for night, margin in pairs)
+    kept = decide_keep(np.concatenate(ranker), np.concatenate(lm), person, keep, changes)
     say(f"  {kept.sentence}")
     spread = [night.spread(margin) for night, margin in zip(deciding, margins, strict=True)]
     return Measured(spread, kept)
