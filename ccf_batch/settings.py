@@ -383,6 +383,7 @@ class Flags(BaseSettings):
         cli_implicit_flags=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        case_sensitive=True,
     )
     examples: ClassVar[tuple[str, ...]] = ()  # Arguments of example calls, for `--help`
     reads: ClassVar[tuple[str, ...]] = ()  # Keys of `Settings` that it reads; empty: all of them

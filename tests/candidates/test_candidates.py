@@ -139,9 +139,10 @@ def test_popular_windows_hold_events_of_days_that_have_some(world):
     assert past.matrices.popular[:, 3].tolist() == [likes[i] for i in items]
 
 
-def test_an_event_before_the_year_1_opens_no_window_that_python_cannot_tell(tmp_path):
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_an_event_before_the_year_1_opens_no_window_that_python_cannot_tell(tmp_path, unit):
     settings = lake(tmp_path, events_of())
-    early = pa.array([np.iinfo(np.int64).min + 10**15], pa.int64()).cast(pa.timestamp("us"))
+    early = pa.array([np.iinfo(np.int64).min + 10**15], pa.int64()).cast(pa.timestamp(unit))
     rows = {"user_id": ["u00"], "item_id": ["i00"], "rating": [5.0], "event_ts": early}
     pq.write_table(pa.table(rows), tmp_path / "lake/interactions/date=2026-01-01/1.parquet")
     past, assembly = past_of(settings)
