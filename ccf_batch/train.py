@@ -204,8 +204,11 @@ def train_parts(settings: TrainCommand) -> Trained:
     stage = Trained(parts, assembly.date, metrics, sum(seconds.values()))
     if settings.model.keep == "never":
         return stage._replace(parts=parts._replace(calibration=calibrate(chosen)))
+    from ccf_batch.model.fit import deterministic  # torch, which a ranker alone does not need
+
     add = add_listwise if settings.train.loss == "listwise" else add_pointwise
-    return add(settings, assembly, chosen, stage)
+    with deterministic():
+        return add(settings, assembly, chosen, stage)
 
 # %% ../nbs/api/03_train.ipynb #95ca955f
 def add_listwise(
@@ -251,18 +254,17 @@ def run(
 ) -> Path:  # The bundle
     "Train a bundle, print its validation and the next command."
     from ccf_batch.data import lake
-    from ccf_batch.lm import causal_lm
     from ccf_batch.model import bundle
-    from ccf_batch.model.fit import deterministic
 
     kept = "earlier bundles are untouched, and what was trained is kept"
     with (
         database_errors.as_input_errors(settings, kept),
         atomic.lock(settings.bundles / ".lock", "a training"),
-        deterministic(),
     ):
         lake.check(settings)
         if settings.model.keep != "never" and settings.model.base != "nano":
+            from ccf_batch.lm import causal_lm  # torch, which a ranker alone does not need
+
             causal_lm.locate(settings)  # before anything is fitted
         trained = train_parts(settings)
         with step("Writing the bundle", stage="writing_bundle"):

@@ -509,6 +509,7 @@ def many_users(ws, users):
     )
     (ws / "ccf.toml").write_text(
         '[score]\nmemory_limit = "1GB"\nthreads = 1\nrerank = 30\nshard_users = 10_000\n'
+        "[candidates]\nlinear = 0\nfactors = 0\ntext = 0\nall_neighbours = 0\n"  # slow, one row a user
     )
 
 

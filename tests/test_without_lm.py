@@ -10,17 +10,27 @@ import pytest
 from lakes import write_lake
 from test_future import CONFIG, ITEMS, NIGHT, PAST
 
-from ccf_batch import train
-from ccf_batch.base.console import main
 
-SCORE = """
+COMMAND = """
 import sys
-from ccf_batch import score
-from ccf_batch.base.console import main
-code = main(score.ScoreCommand, score.run, "score", argv=sys.argv[1:])
+from ccf_batch.__main__ import main
+code = main(sys.argv[1:])
 assert not {"torch", "transformers", "vllm"} & set(sys.modules), "loaded"
 raise SystemExit(code)
 """
+
+
+def run(command, workspace, *flags):
+    argv = [sys.executable, "-c", COMMAND, command, "--config", str(workspace / "ccf.toml")]
+    done = subprocess.run(
+        [*argv, "--date", str(NIGHT), *flags], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def score(workspace, *flags):
+    return run("score", workspace, *flags)
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +38,8 @@ def workspace(tmp_path_factory):
     root = tmp_path_factory.mktemp("ranker")
     write_lake(root, ITEMS, PAST)
     (root / "ccf.toml").write_text(CONFIG.replace('keep = "always"', 'keep = "never"'))
-    argv = ["--config", str(root / "ccf.toml"), "--date", str(NIGHT)]
-    assert main(train.TrainCommand, train.run, "train", argv=argv) == 0
+    run("train", root)  # which loads no torch either
     return root
-
-
-def score(workspace, *flags):
-    argv = [sys.executable, "-c", SCORE, "--config", str(workspace / "ccf.toml")]
-    done = subprocess.run(
-        [*argv, "--date", str(NIGHT), *flags], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_night_loads_no_torch_and_publishes_the_rankers_order(workspace):
