@@ -45,7 +45,7 @@ from ..metrics import mean_draws, ndcg_at, percentiles, recall_at
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
+__all__ = ['SHOWN', 'count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
            'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'limit_night', 'choose_on_nights',
            'print_nights', 'print_choice', 'choose_ranker']
@@ -406,6 +406,9 @@ def print_nights(plan: Plan, nights: Sequence[Night], deciding: int) -> None:
     )
 
 
+SHOWN = 8  # features of the ranker, those that decide most
+
+
 def print_choice(chosen: Chosen) -> None:
     "Print the table of lists, the ranker that is kept, and whether it beats the simple lists."
     if not chosen.lists:
@@ -434,6 +437,8 @@ def print_choice(chosen: Chosen) -> None:
         else ""
     )
     say(f"  first-stage ranker: {chosen.name}{of}")
+    most = list(chosen.ranker.importances().items())[:SHOWN]
+    say(f"  it goes most by {', '.join(f'{column} {share:.0%}' for column, share in most)}")
     say(f"  {chosen.against}")
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #86af8863
