@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -40,17 +41,22 @@ def workspace(
     shared: Path,  # Folder of the data sets
     work: Path,  # Where workspaces are made
 ) -> Settings:
-    "Read the settings of the plan's workspace, and ingest its data set where that is not done yet. Raises `InputError`."
+    """Read the settings of the plan's workspace, and ingest its data set where that is not done yet.
+
+    It is ingested again where the plan's settings file is not the one that it was ingested with. Raises `InputError`.
+    """
     from ccf_batch import ingest
 
     config = work / data.source / "ccf.toml"
-    if not (config.parent / "lake").exists():
+    wanted = (file.parent / data.config).read_text("utf-8") if data.config else None
+    changed = wanted is not None and config.exists() and config.read_text("utf-8") != wanted
+    if changed or not (config.parent / "lake").exists():
         if not (shared / data.source).is_dir():
             raise InputError(f"{shared / data.source}: no such folder; set --shared")
         config.parent.mkdir(parents=True, exist_ok=True)
-        if data.config:
-            mapping = file.parent / data.config
-            config.write_text(mapping.read_text("utf-8"), "utf-8")
+        if wanted is not None:  # without a lake first: who is stopped here begins anew
+            shutil.rmtree(config.parent / "lake", ignore_errors=True)
+            config.write_text(wanted, "utf-8")
         folders = {"source": shared / data.source}
         if data.meta:
             folders["meta"] = shared / data.meta

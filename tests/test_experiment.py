@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load
 from ccf_batch.metrics import resample
 from ccf_batch.research import methods, slices
-from ccf_batch.research.plan import Plan, read_plan
+from ccf_batch.research.plan import Plan, Source, read_plan
 from ccf_batch.research.results import compare_methods
 from ccf_batch.settings import SettingsError
 
@@ -204,3 +205,34 @@ def test_settings_errors_name_the_plan(tmp_path):
     file.write_text("title = 3\n")
     with pytest.raises(SettingsError, match=r"plan.toml: title"):
         read_plan(file, Plan)
+
+
+def test_a_workspace_follows_the_plans_settings_file(tmp_path):
+    shop = tmp_path / "data/shop"
+    shop.mkdir(parents=True)
+    (shop / "events.csv").write_text(
+        "user_id,item_id,rating,event_ts,stars\n1,1,5,2026-01-01,2\n2,1,4,2026-01-02,5\n"
+    )
+    (shop / "items.csv").write_text("item_id,title\n1,Emma\n")
+    mapping = tmp_path / "shop.toml"
+    text = '[domain]\nliked_above = 3\n[ingest]\ninteractions = "events.csv"\nitems = "items.csv"\n[candidates]\ntext = 7\n'
+    source, plan, work = (
+        Source(source="shop", config="shop.toml"),
+        tmp_path / "p.toml",
+        tmp_path / "w",
+    )
+
+    def made():
+        settings = experiment.workspace(source, plan, tmp_path / "data", work)
+        (file,) = settings.lake.glob("interactions/date=2026-01-01/*.parquet")
+        return (
+            settings.candidates.text,
+            pq.read_table(file)["rating"].to_pylist(),
+            file.stat().st_mtime_ns,
+        )
+
+    mapping.write_text(text)
+    first = made()
+    assert first[:2] == (7, [5.0]) and made() == first
+    mapping.write_text(text.replace("7", "8") + '[ingest.columns]\nrating = "stars"\n')
+    assert made()[:2] == (8, [2.0])

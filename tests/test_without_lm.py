@@ -10,7 +10,6 @@ import pytest
 from lakes import write_lake
 from test_future import CONFIG, ITEMS, NIGHT, PAST
 
-
 COMMAND = """
 import sys
 from ccf_batch.__main__ import main
