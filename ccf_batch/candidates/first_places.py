@@ -134,7 +134,7 @@ def price_night(
     limited = limit_first_places(group, item, score, price)
     before, after = (largest_share(group, item, s) for s in (score, limited))
     say(
-        f"  first places: {np.count_nonzero(price):,} items are held back, so that none holds more than {share:.1%}; "
-        f"the ten commonest hold {after:.0%} in place of {before:.0%} ({len(users):,} users sampled)"
+        f"  first places: {np.count_nonzero(price):,} items that would lead more than {share:.2%} of the lists give way; "
+        f"the ten commonest lead {after:.0%} in place of {before:.0%} ({len(users):,} users sampled)"
     )
     return price

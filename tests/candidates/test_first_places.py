@@ -111,7 +111,9 @@ def test_a_night_follows_the_limit_whatever_is_asked_of_it(shop, capsys):
         for lists in (free, limited)
     ]
     assert firsts[0] == 100 and firsts[1] <= 20
-    assert "items are held back, so that none holds more than 10.0%" in capsys.readouterr().out
+    assert (
+        "1 items that would lead more than 10.00% of the lists give way" in capsys.readouterr().out
+    )
     few = lists_of(0.1, limit_users=30)
     assert len(few) == 30 and all(limited[user] == rows for user, rows in few.items())
 
