@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tiny import FEW_CANDIDATES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,7 +113,7 @@ def test_evaluate_after_an_earlier_training(night):
         events=f"{work}/lake/interactions/date=*/*.parquet",
     )
     on_rows = ("--train.loss", "pointwise", "--train.max-examples", 2000)
-    ccf("train", *config, "--date", earlier, *on_rows, "--train.epochs", 1)
+    ccf("train", *config, "--date", earlier, *on_rows, "--train.epochs", 1, *FEW_CANDIDATES)
     newest = max((work / "bundles").iterdir(), key=lambda p: p.stat().st_mtime)
     out = ccf("evaluate", *config, "--bundle", newest)
     for method in ("ItemMean", "Item+UserMean", "BiasContent"):

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ccf_batch.settings import GENERATOR_NAMES
+
 FIRST = dt.datetime(2026, 1, 1)
 CONFIG = """
 [domain]
@@ -59,6 +61,13 @@ def write_lake(folder, users=40, items=50, n=1500, seed=0, every=1):
         "attributes": pa.array(attributes, MAP),
     }
     pq.write_table(pa.table(table), folder / "items/items.parquet")
+
+
+# for trainings of which rows are measured, not lists: the ranker has next to nothing to learn
+FEW_CANDIDATES = [
+    f"--candidates.{name.replace('_', '-')}={count}"
+    for name, count in {**dict.fromkeys(GENERATOR_NAMES, 0), "popular": 20}.items()
+]
 
 
 def write_workspace(folder, config=CONFIG, **lake):

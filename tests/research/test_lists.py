@@ -40,7 +40,7 @@ days = 7
 choosing = [2026-02-01]
 test = [2026-02-12, 2026-02-20]
 quick = true
-settings.candidates = { exclude_seen = "none", factors = 0, linear = 0, text = 0 }
+settings.candidates = { exclude_seen = "none", linear = 0, text = 0 }
 settings.model = { hidden = 16, layers = 1 }
 settings.train = { epochs = 1 }
 [[set]]
