@@ -258,7 +258,7 @@ class AllNeighbours(_Linked):
 # %% ../../nbs/api/candidates/01_generators.ipynb #5871ca8c
 FACTORS, REGULARIZATION, ALPHA, ITERATIONS = 64, 10.0, 5.0, 10
 EASE_PENALTY, EASE_ITEMS = 200.0, 8_000
-TILE = 64  # rows; a multiple of what BLAS computes at once
+TILE = 64  # users whose products are computed at once
 
 
 class Factors:
@@ -275,12 +275,22 @@ class Factors:
             )  # fmt: skip
             model.fit(sp.csr_matrix(past.matrices.likes), show_progress=False)
         self.users, self.items = model.user_factors, model.item_factors
+        self.place = (past.matrices.user_hash % np.uint64(TILE)).astype(np.int64)  # in a tile
 
     def strengths(self, users: np.ndarray) -> np.ndarray:
-        # whole tiles of the product, so that a user's numbers do not depend on who else is in the block
-        padded = np.zeros((-(-len(users) // TILE) * TILE, self.users.shape[1]), np.float32)
-        padded[: len(users)] = self.users[users]
-        return (padded @ self.items.T)[: len(users)]
+        # BLAS may add up in another order in another row of a product: each user has a row by id
+        place = self.place[users]
+        order = np.argsort(place, kind="stable")
+        first = np.searchsorted(place[order], np.arange(TILE))
+        tile = np.empty(len(users), np.int64)
+        tile[order] = np.arange(len(users)) - first[place[order]]
+        out = np.empty((len(users), len(self.items)), np.float32)
+        for k in range(tile.max(initial=-1) + 1):
+            here = np.flatnonzero(tile == k)
+            rows = np.zeros((TILE, self.users.shape[1]), np.float32)
+            rows[place[here]] = self.users[users[here]]
+            out[here] = (rows @ self.items.T)[place[here]]
+        return out
 
 
 class Linear:
