@@ -144,7 +144,7 @@ class Candidates(Group):
     """Items by implicit matrix factorisation (ALS)."""
     linear: int = Field(default=120, ge=0, le=1_000)
     """Items by a regression of each item on all others (EASE); not made for more than 8,000 items."""
-    text: int = Field(default=100, ge=0, le=1_000)
+    text: int = Field(default=75, ge=0, le=1_000)
     """Items whose words (tf-idf) are like those of the user's newest likes."""
     popular: int = Field(default=40, ge=0, le=1_000)
     """Items with the most likes in the last 30 days of median traffic."""
