@@ -18,14 +18,12 @@ from .generators import GENERATORS
 from .pair_features import UNRANKED, columns_of, select_columns
 from ccf_batch.candidates.ranker import (
     DEPTH,
-    Blend,
     Examples,
     Fit,
-    Linear,
     Ranker,
-    Trees,
     blend,
     fit_linear,
+    fit_linear_by_night,
     fit_trees,
     fit_trees_by_night,
     fuse_ranks,
@@ -241,10 +239,10 @@ def compare(
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #2c0666f1
 class Contender(NamedTuple):
-    "Ranker fitted on some nights, and those that were fitted on all of them but one."
+    "Ranker fitted on some nights, and with the same rounds or penalty on all of them but one."
 
     ranker: Ranker
-    without: Mapping[int, Ranker]  # By the ordinal of the date that is left out; may lack some
+    without: Mapping[int, Ranker]  # By the ordinal of the date; empty where there is one night
 
 
 def fit_contenders(
@@ -253,19 +251,19 @@ def fit_contenders(
     seed: int,
 ) -> dict[str, Contender]:
     "Fit each kind of ranker; where there is nothing to fit on, the fusion alone."
-    contenders = {"fusion": Contender(fuse_ranks(columns), {})}
+    fusion = fuse_ranks(columns)
+    contenders = {"fusion": Contender(fusion, {n.date.toordinal(): fusion for n in nights})}
     if nights:
         examples = examples_of(nights, columns)
-        linear, trees = (
-            fit_linear(examples, columns, seed),
-            fit_trees_by_night(examples, columns, seed),
-        )
-        contenders["linear"] = Contender(linear, {})
+        linear = fit_linear_by_night(examples, columns, seed)
+        trees = fit_trees_by_night(examples, columns, seed)
+        blends = {
+            day: blend(ranker, linear.without[day], examples.take(examples.night == day))
+            for day, ranker in trees.without.items()
+        }
+        contenders["linear"] = Contender(*linear)
         contenders["trees"] = Contender(*trees)
-        both = blend(trees.ranker, linear, examples)
-        contenders["blend"] = Contender(
-            both, trees.without
-        )  # whose linear part is fitted when needed
+        contenders["blend"] = Contender(blend(trees.ranker, linear.ranker, examples), blends)
     return contenders
 
 
@@ -291,18 +289,11 @@ def score_out_of_fold(
     deciding: int,
 ) -> list[np.ndarray]:  # float32 [C] of each night
     "Score each night by a ranker of the same kind that was not fitted on it."
-    training = nights[deciding:]
     scores = [score_night(contender.ranker, night) for night in nights[:deciding]]
-    whole = contender.ranker
-    for night in training:
-        others = [n for n in training if n is not night] or nights[:deciding]
+    for night in nights[deciding:]:
         ranker = contender.without.get(night.date.toordinal())
-        if ranker is None:
-            ranker = fit_again(whole.fit, others)
-        elif isinstance(whole, Blend) and isinstance(ranker, Trees):
-            linear = fit_again(whole.linear.fit, others)
-            assert isinstance(linear, Linear)
-            ranker = blend(ranker, linear, examples_of(others, whole.fit.columns))
+        if ranker is None:  # one night only
+            ranker = fit_again(contender.ranker.fit, nights[:deciding])
         scores.append(score_night(ranker, night))
     return scores
 

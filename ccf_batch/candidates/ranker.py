@@ -22,14 +22,16 @@ from ..base.records import Count, Form, to_json
 from ..metrics import ndcg_at
 
 # %% auto #0
-__all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'WEIGHTS', 'PENALTIES', 'PENALTY', 'MOST_BYTES',
-           'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS', 'MOST_ROUNDS', 'EVERY', 'PATIENCE',
-           'ROUNDS', 'BLEND', 'Examples', 'Groups', 'groups_of', 'check_examples', 'check_features', 'hash_rows',
-           'Sampled', 'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group', 'Split', 'Training', 'prepare', 'Fit',
-           'Ranker', 'transform_of', 'transformed', 'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of',
-           'fit_weights', 'choose_penalty', 'fit_linear', 'fuse_ranks', 'lightgbm', 'Array', 'Lines', 'check_children',
-           'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees',
-           'fit_trees_by_night', 'fit_trees', 'Shares', 'Blend', 'spread_within', 'blend', 'load']
+__all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'Weight', 'WEIGHTS', 'PRODUCTS', 'PENALTIES',
+           'PENALTY', 'MOST_BYTES', 'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS',
+           'MOST_ROUNDS', 'EVERY', 'PATIENCE', 'ROUNDS', 'BLEND', 'Examples', 'Groups', 'groups_of', 'check_examples',
+           'check_features', 'hash_rows', 'Sampled', 'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group',
+           'Split', 'Training', 'prepare', 'Fit', 'Ranker', 'transform_of', 'transformed', 'Product', 'Weights',
+           'Linear', 'Scales', 'transform_columns', 'scales_of', 'factors_of', 'sum_weighted', 'fit_weights',
+           'LinearPath', 'choose_penalty', 'FittedLinear', 'fit_linear_by_night', 'fit_linear', 'fuse_ranks',
+           'lightgbm', 'Array', 'Lines', 'check_children', 'TreeBlock', 'read_tree', 'CheckedText', 'check_text',
+           'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees', 'fit_trees_by_night', 'fit_trees', 'Shares', 'Blend',
+           'spread_within', 'blend', 'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -323,13 +325,24 @@ def transformed(
     return np.nan_to_num(TRANSFORMS[transform](feature.astype(np.float64)), nan=0.0)
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #9aad9432
+Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+
+
+class Product(Form):
+    "Weights of all columns multiplied by one that describes the user."
+
+    by: str
+    weight: list[Weight]
+
+
 class Weights(Form):
     "Linear model as it is saved, `ranker_weights.json`: one entry a column."
 
     transform: list[Transform]
     mean: list[Real]
     scale: list[Annotated[float, Field(ge=1e-9, le=1e30, allow_inf_nan=False)]]
-    weight: list[Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]]
+    weight: list[Weight]
+    products: Annotated[list[Product], Field(max_length=8)]
 
 
 WEIGHTS = "ranker_weights.json"
@@ -337,23 +350,33 @@ WEIGHTS = "ranker_weights.json"
 
 @dataclass(frozen=True)
 class Linear:
-    "Linear model over transformed, standardised features."
+    "Linear model over transformed, standardised features and their products with columns of the user."
 
     fit: Fit
     weights: Weights
 
     def score(self, features: np.ndarray) -> np.ndarray:
         check_features(features, self.fit.columns)
+        products = self.weights.products
+        by = [self._column(features, self.fit.columns.index(p.by)) for p in products]
         score = np.zeros(len(features))
-        w = self.weights
-        for j, weight in enumerate(w.weight):
-            if weight:
-                x = transformed(features[:, j], w.transform[j])
-                score += weight * ((x - w.mean[j]) / w.scale[j])
+        for j, weight in enumerate(self.weights.weight):
+            of_products = [p.weight[j] for p in products]
+            if weight or any(of_products):
+                slope = np.full(len(features), weight)
+                for w, x in zip(of_products, by, strict=True):
+                    slope += w * x
+                score += slope * self._column(features, j)
         return score.astype(np.float32)
 
+    def _column(self, features: np.ndarray, j: int) -> np.ndarray:  # float64 [C]
+        "Transform and standardise a column."
+        w = self.weights
+        return (transformed(features[:, j], w.transform[j]) - w.mean[j]) / w.scale[j]
+
     def importances(self) -> dict[str, float]:
-        return _shares(self.fit.columns, np.abs(self.weights.weight))
+        rows = self.weights.weight, *(p.weight for p in self.weights.products)
+        return _shares(self.fit.columns, np.abs(rows).sum(0))
 
     def save(self, folder: Path) -> None:
         atomic.write(folder / WEIGHTS, to_json(self.weights.model_dump()))
@@ -386,78 +409,146 @@ def scales_of(
     return Scales(np.where(constant, x[0], x.mean(0)), np.where(constant, 1.0, x.std(0)))
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #61fa8e4f
+PRODUCTS = ("user_items", "user_days")  # columns of the user that others are multiplied by
+
+
+def factors_of(
+    z: np.ndarray,  # float64 [C, F] standardised
+    columns: Sequence[str],
+) -> np.ndarray:  # float64 [C, K]: 1, and each of `PRODUCTS` that there is
+    "List what each row's columns are multiplied by."
+    by = [z[:, columns.index(name)] for name in PRODUCTS if name in columns]
+    return np.stack([np.ones(len(z)), *by], 1)
+
+
+def sum_weighted(
+    z: np.ndarray,  # float64 [C, F]
+    factors: np.ndarray,  # float64 [C, K]
+    weight: np.ndarray,  # float64 [F, K]
+) -> np.ndarray:  # float64 [C]
+    "Add up all products of columns and factors by their weights."
+    return np.einsum("ck,ck->c", z @ weight, factors)
+
+
 def fit_weights(
     z: np.ndarray,  # float64 [C, F]
+    factors: np.ndarray,  # float64 [C, K]
     examples: Examples,  # Each group has a positive
     penalty: float,  # Of half the sum of the squared weights, beside the mean loss of the positives
-    start: np.ndarray,  # float64 [F]
-) -> np.ndarray:  # float64 [F]
+    start: np.ndarray,  # float64 [F, K]
+) -> np.ndarray:  # float64 [F, K]
     "Minimise the penalised listwise loss by L-BFGS."
     from scipy.optimize import minimize
 
     first, _, owner, positives = groups_of(examples)
     label, total = examples.label.astype(np.float64), positives.sum()
 
-    def loss(weight: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = z @ weight
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weight = flat.reshape(start.shape)
+        margin = sum_weighted(z, factors, weight)
         margin -= np.maximum.reduceat(margin, first)[owner]
         odds = np.exp(margin)
         sums = np.add.reduceat(odds, first)
         value = (positives @ np.log(sums) - label @ margin) / total
-        slope = z.T @ ((positives / sums)[owner] * odds - label) / total
-        return value + penalty / 2 * weight @ weight, slope + penalty * weight
+        residual = (positives / sums)[owner] * odds - label
+        slope = z.T @ (residual[:, None] * factors) / total + penalty * weight
+        return value + penalty / 2 * flat @ flat, slope.ravel()
 
     limits = {"maxiter": 500, "gtol": 1e-5, "ftol": 1e-8}
-    return minimize(loss, start, jac=True, method="L-BFGS-B", options=limits).x
+    fitted = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=limits)
+    return fitted.x.reshape(start.shape)
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #2df18421
-PENALTIES = (1.0, 0.1, 0.03, 0.01, 0.001)  # tried in this order
+PENALTIES = (1.0, 0.1, 0.03, 0.01)  # tried in this order
 PENALTY = 0.03  # where there is one night only
 
 
-def choose_penalty(splits: Sequence[Split], columns: Sequence[str]) -> float:
-    "Choose the penalty with the highest mean NDCG@10 over the groups of all left-out nights; of equal ones the largest."
-    ndcg: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
-    for _, rest, left_out, rivals in splits:
-        x, weight = transform_columns(rest.features, columns), np.zeros(len(columns))
-        mean, scale = scales_of(x)
-        z = (transform_columns(left_out.features, columns) - mean) / scale
+class LinearPath:
+    "Weights fitted without a night at each penalty, and the NDCG@10 that they reach on that night."
+
+    def __init__(self, split: Split, columns: Sequence[str]):
+        self.split, x = split, transform_columns(split.rest.features, columns)
+        self.scales = scales_of(x)
+        z, other = ((part - self.scales.mean) / self.scales.scale for part in (
+            x, transform_columns(split.left_out.features, columns)
+        ))  # fmt: skip
+        factors, of_other = factors_of(z, columns), factors_of(other, columns)
+        self.weights: dict[float, np.ndarray] = {}  # float64 [F, K] by penalty
+        self.ndcg: dict[float, np.ndarray] = {}  # float64 [G] by penalty
+        weight = np.zeros((z.shape[1], factors.shape[1]))
         for penalty in PENALTIES:
-            weight = fit_weights((x - mean) / scale, rest, penalty, weight)
-            ndcg[penalty].append(ndcg_by_group(rivals, z @ weight))
-    return max(PENALTIES, key=lambda penalty: np.concatenate(ndcg[penalty]).mean())
+            weight = fit_weights(z, factors, split.rest, penalty, weight)
+            self.weights[penalty] = weight
+            score = sum_weighted(other, of_other, weight)
+            self.ndcg[penalty] = ndcg_by_group(split.rivals, score)
 
 
-def fit_linear(
+def choose_penalty(paths: Sequence[LinearPath]) -> float:
+    "Choose the penalty with the highest mean NDCG@10 over the groups of all left-out nights; of equal ones the largest."
+    return max(PENALTIES, key=lambda p: np.concatenate([path.ndcg[p] for path in paths]).mean())
+
+# %% ../../nbs/api/candidates/04_ranker.ipynb #935d3911
+class FittedLinear(NamedTuple):
+    "Linear model fitted on some nights, and with the same penalty on all of them but one."
+
+    ranker: Linear
+    without: dict[int, Linear]  # By the night that is left out; empty where the penalty was given
+
+
+def fit_linear_by_night(
     examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
     seed: int = 0,  # Of the sample of negatives
     penalty: float | None = None,  # None: chosen on left-out nights
-) -> Linear:
+) -> FittedLinear:
     "Fit the linear model; raises `InputError` where no group has a positive."
     from threadpoolctl import threadpool_limits
 
     training = prepare(examples, columns, seed)
-    chosen = "given"
+    paths, chosen = [], "given"
     with threadpool_limits(1):  # sums in the same order on every machine
         if penalty is None:
-            splits = training.leave_one_out()
-            penalty = choose_penalty(splits, columns) if splits else PENALTY
-            chosen = "on left-out nights" if splits else "fixed, as there is one night"
+            paths = [LinearPath(split, columns) for split in training.leave_one_out()]
+            penalty = choose_penalty(paths) if paths else PENALTY
+            chosen = "on left-out nights" if paths else "fixed, as there is one night"
         x = transform_columns(training.sampled.features, columns)
-        mean, scale = scales_of(x)
-        start = np.zeros(len(columns))
-        weight = fit_weights((x - mean) / scale, training.sampled, penalty, start)
+        scales = scales_of(x)
+        z = (x - scales.mean) / scales.scale
+        factors = factors_of(z, columns)
+        start = np.zeros((z.shape[1], factors.shape[1]))
+        weight = fit_weights(z, factors, training.sampled, penalty, start)
     fit = _fit_record(training, columns, seed, kind="linear", penalty=penalty, chosen=chosen)
-    return Linear(
-        fit,
-        Weights(
-            transform=[transform_of(c) for c in columns],
-            mean=mean.tolist(),
-            scale=scale.tolist(),
-            weight=weight.tolist(),
-        ),
+    without = {}
+    for path in paths:
+        rest = training._replace(sampled=path.split.rest)
+        other = _fit_record(rest, columns, seed, kind="linear", penalty=penalty, chosen="given")
+        without[path.split.night] = _linear(other, path.scales, path.weights[penalty])
+    return FittedLinear(_linear(fit, scales, weight), without)
+
+
+def _linear(fit: Fit, scales: Scales, weight: np.ndarray) -> Linear:
+    "Make the linear model of weights, float64 [F, K]."
+    by = [name for name in PRODUCTS if name in fit.columns]
+    weights = Weights(
+        transform=[transform_of(c) for c in fit.columns],
+        mean=scales.mean.tolist(),
+        scale=scales.scale.tolist(),
+        weight=weight[:, 0].tolist(),
+        products=[
+            Product(by=name, weight=w.tolist()) for name, w in zip(by, weight.T[1:], strict=True)
+        ],
     )
+    return Linear(fit, weights)
+
+
+def fit_linear(
+    examples: Examples,
+    columns: Sequence[str],
+    seed: int = 0,
+    penalty: float | None = None,
+) -> Linear:
+    "Fit the linear model as `fit_linear_by_night` does."
+    return fit_linear_by_night(examples, columns, seed, penalty).ranker
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #9db5b614
 def fuse_ranks(
@@ -471,7 +562,11 @@ def fuse_ranks(
     )  # fmt: skip
     n = len(ranks)
     weights = Weights(
-        transform=["reciprocal"] * n, mean=[0.0] * n, scale=[1.0] * n, weight=[1.0] * n
+        transform=["reciprocal"] * n,
+        mean=[0.0] * n,
+        scale=[1.0] * n,
+        weight=[1.0] * n,
+        products=[],
     )
     return Linear(fit, weights)
 
@@ -965,8 +1060,14 @@ def load(
     if fit.kind == "trees":
         return Trees.from_text(fit, _text_of(folder / TEXT), folder / TEXT)
     weights = Weights(**_record_of(folder / WEIGHTS, Weights))
-    for name in Weights.model_fields:
-        values = getattr(weights, name)
+    lists = {name: getattr(weights, name) for name in ("transform", "mean", "scale", "weight")}
+    for product in weights.products:
+        if product.by not in fit.columns:
+            raise InputError(
+                f"{folder / WEIGHTS}: products: by: {product.by[:100]!r} is no column; train again"
+            )
+        lists[f"products: {product.by}"] = product.weight
+    for name, values in lists.items():
         if len(values) != len(fit.columns):
             raise InputError(
                 f"{folder / WEIGHTS}: {name}: {len(values)} values for {len(fit.columns)} columns; train again"

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 from lakes import Event, Item, settings_for, write_lake
 
-from ccf_batch.candidates import replay
+from ccf_batch.candidates import ranker, replay
 from ccf_batch.candidates.choose import (
     choose_on_nights,
     choose_ranker,
     count_deciding,
+    fit_again,
     fit_contenders,
     measure,
     own_order,
@@ -130,24 +131,39 @@ def test_equal_scores_are_in_no_order_of_the_rows():
 # Out of fold
 
 
+def fifty_rounds(curves):
+    for curve in curves:
+        curve.advance(50)
+    return 50
+
+
 @pytest.mark.parametrize("kind", ["linear", "trees", "blend"])
-def test_scores_of_a_night_do_not_depend_on_its_labels(four, kind):
+def test_scores_of_a_night_do_not_depend_on_its_labels(four, kind, monkeypatch):
     nights, chosen = four
-    fitted = fit_contenders(nights[2:], COLUMNS, 0)[kind]
-    assert set(fitted.without) == (
-        {n.date.toordinal() for n in nights[2:]} if kind != "linear" else set()
-    )
-    before = score_out_of_fold(fitted, nights, 2)
-    assert kind != chosen.name or all(map(np.array_equal, before, chosen.scores))
-    contender = fitted._replace(without={})
-    # those made while the rounds were chosen are the same as those that are fitted again
-    assert all(map(np.array_equal, before, score_out_of_fold(contender, nights, 2)))
+
+    def scores_of(nights):
+        return score_out_of_fold(fit_contenders(nights[2:], COLUMNS, 0)[kind], nights, 2)
+
+    assert kind != chosen.name or all(map(np.array_equal, scores_of(nights), chosen.scores))
+    # rounds and penalty are chosen by the labels of all nights; here they are given
+    monkeypatch.setattr(ranker, "choose_rounds", fifty_rounds)
+    monkeypatch.setattr(ranker, "PENALTIES", (0.1,))
+    before = scores_of(nights)
     for k, night in enumerate(nights):
         other = night._replace(label=np.roll(night.label, 7))
-        after = score_out_of_fold(contender, [*nights[:k], other, *nights[k + 1 :]], 2)
+        after = scores_of([*nights[:k], other, *nights[k + 1 :]])
         assert np.array_equal(after[k], before[k])
-        # those of the nights that decide reach no other score
-        assert k >= 2 or all(map(np.array_equal, after, before))
+        # those of the nights that decide reach no other score, those of the others do
+        assert all(map(np.array_equal, after, before)) == (k < 2)
+
+
+def test_the_only_training_night_is_scored_by_what_is_fitted_on_the_night_that_decides():
+    nights = drawn(2)
+    for contender in fit_contenders(nights[1:], COLUMNS, 0).values():
+        _, score = score_out_of_fold(contender, nights, 1)
+        assert np.array_equal(
+            score, score_night(fit_again(contender.ranker.fit, nights[:1]), nights[1])
+        )
 
 
 def test_scores_of_the_training_nights_are_not_those_of_the_final_ranker(four):

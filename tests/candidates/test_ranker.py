@@ -351,6 +351,11 @@ def test_missing_and_foreign_files_are_refused(fitted, tmp_path):
         ("scale", [0.0] * 5),
         ("transform", ["log"] * 4 + ["eval"]),
         ("mean", "long"),
+        ("products", [{"by": "user_items", "weight": [0.0] * 5}]),  # no column
+        ("products", [{"by": COLUMNS[0], "weight": [0.0] * 4}]),
+        ("products", [{"by": COLUMNS[0], "weight": [1e300] * 5}]),
+        ("products", [{"by": COLUMNS[0], "weight": [0.0] * 5}] * 9),
+        ("products", None),
     ],
 )
 def test_edited_weights_are_refused(fitted, tmp_path, name, value):
