@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .base import atomic
+from .base import atomic, html
 from .base.console import main, say, step, table
 from .data import database_errors
 from .data.ranked import Calibration
@@ -27,6 +27,7 @@ __all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel',
 if TYPE_CHECKING:
     import numpy as np
 
+    from ccf_batch.base.html import Sheet
     from ccf_batch.candidates.choose import Chosen
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.model.bundle import Parts
@@ -164,6 +165,8 @@ class Trained(NamedTuple):
     date: dt.date  # It is trained on rows before it
     metrics: dict[str, float]
     seconds: float  # Duration of training, earlier attempts included
+    notes: list[str]  # What it was chosen by, in sentences
+    sheets: list[Sheet]  # And in tables
 
 # %% ../nbs/api/03_train.ipynb #1876afea
 def calibrate(
@@ -188,7 +191,7 @@ def calibrate(
 # %% ../nbs/api/03_train.ipynb #e0e01d02
 def train_parts(settings: TrainCommand) -> Trained:
     "Choose the first-stage ranker, and train the language model on top."
-    from ccf_batch.candidates.choose import choose_ranker
+    from ccf_batch.candidates.choose import choose_ranker, describe_choice
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.data.database import connect
     from ccf_batch.model.bundle import Parts
@@ -201,7 +204,7 @@ def train_parts(settings: TrainCommand) -> Trained:
         chosen = choose_ranker(settings, assembly)
     parts = Parts(settings, assembly.cutoff, chosen.ranker, horizon=chosen.plan.horizon)
     metrics = {} if chosen.against is None else {"ndcg_ratio": chosen.against.ratio}
-    stage = Trained(parts, assembly.date, metrics, sum(seconds.values()))
+    stage = Trained(parts, assembly.date, metrics, sum(seconds.values()), *describe_choice(chosen))
     if settings.model.keep == "never":
         return stage._replace(parts=parts._replace(calibration=calibrate(chosen)))
     from ccf_batch.model.fit import deterministic  # torch, which a ranker alone does not need
@@ -237,7 +240,8 @@ def add_listwise(
         model=reranker.model if kept.kept else None,
         calibration=calibrate(chosen, reranker.margins if kept.kept else None, reranker.scale),
     )
-    return Trained(parts, stage.date, metrics, stage.seconds + reranker.seconds)
+    seconds, notes = stage.seconds + reranker.seconds, [*stage.notes, kept.sentence]
+    return Trained(parts, stage.date, metrics, seconds, notes, stage.sheets)
 
 
 def add_pointwise(
@@ -246,7 +250,9 @@ def add_pointwise(
     "Train the language model on labelled rows; its margin is the log-odds of a like."
     model, metrics, seconds = train_pointwise(settings, assembly)
     parts = stage.parts._replace(model=model, calibration=Calibration(1.0, 0.0))
-    return Trained(parts, stage.date, stage.metrics | metrics, stage.seconds + seconds)
+    return stage._replace(
+        parts=parts, metrics=stage.metrics | metrics, seconds=stage.seconds + seconds
+    )
 
 # %% ../nbs/api/03_train.ipynb #3d3ae980
 def run(
@@ -271,6 +277,11 @@ def run(
             path = bundle.save(trained.parts, trained.metrics, round(trained.seconds, 1))
         state_file(settings).unlink(missing_ok=True)
     say(f"  {path}")
+    if trained.sheets:
+        page = settings.workspace / "evaluations/trained" / f"{path.name}.html"
+        atomic.make(page.parent)
+        atomic.write(page, html.render(f"Bundle {path.name}", trained.notes, trained.sheets))
+        say(f"  what it was chosen by: {page}")
     say(f"Next: python -m ccf_batch.score{settings.config_flag} --date {trained.date}")
     return path
 

@@ -99,6 +99,10 @@ def test_a_bundle_from_the_tables(config, capsys):
     assert auc(valid.label, scored.margin) == pytest.approx(m["valid_auc"], abs=1e-9)
     assert loaded.trained_until == assembly.cutoff
     assert not (config.parent / "bundles" / ".training.safetensors").exists()
+    page = config.parent / f"evaluations/trained/{name}.html"
+    assert f"what it was chosen by: {page}" in out
+    for words in ("Replayed nights", "ranker: blend", "rank_popular", "the best simple list"):
+        assert words in page.read_text("utf-8"), words
 
 
 @pytest.mark.parametrize(

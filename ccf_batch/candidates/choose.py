@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..base.console import say, step, table
+from ..base.console import say, step
+from ..base.html import Sheet, show
 from .first_places import limit_first_places, price_items
 from .generators import GENERATORS
 from .pair_features import UNRANKED, columns_of, select_columns
@@ -46,7 +47,8 @@ from ..settings import Settings
 __all__ = ['SHOWN', 'count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
            'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'limit_night', 'choose_on_nights',
-           'print_nights', 'print_choice', 'choose_ranker']
+           'nights_sheet', 'lists_sheet', 'features_sheet', 'sentences_of', 'print_choice', 'describe_choice',
+           'choose_ranker']
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #108e606f
 def count_deciding(
@@ -369,10 +371,12 @@ def choose_on_nights(
     return Chosen(ranker, best, plan, nights, scores, deciding, rankers, rows, against)
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #74c14262
-def print_nights(plan: Plan, nights: Sequence[Night], deciding: int) -> None:
-    "Print the nights, what they offered, and how much of what was taken was offered."
-    if not nights:
-        return
+def nights_sheet(
+    plan: Plan,
+    nights: Sequence[Night],  # The newest first
+    deciding: int,
+) -> Sheet:
+    "List the nights, what they offered, and how much of what was taken was offered."
     rows, number = [], 0
     for night in nights:
         offered = np.bincount(night.group[night.label == 1], minlength=len(night.users))
@@ -390,20 +394,12 @@ def print_nights(plan: Plan, nights: Sequence[Night], deciding: int) -> None:
             )
         )
     columns = ("night", "use", ">users", ">candidates a user", ">candidate recall")
-    table(
-        f"Replayed nights; labels are the likes of the {plan.horizon} days after each",
-        columns,
-        rows,
-    )
+    title = f"Replayed nights; labels are the likes of the {plan.horizon} days after each"
+    return Sheet(title, columns, rows)
 
 
-SHOWN = 8  # features of the ranker, those that decide most
-
-
-def print_choice(chosen: Chosen) -> None:
-    "Print the table of lists, the ranker that is kept, and whether it beats the simple lists."
-    if not chosen.lists:
-        return
+def lists_sheet(chosen: Chosen) -> Sheet:
+    "List what the simple lists and the rankers are worth on the nights that decided; there is at least one."
     rows = [
         (r.list, f"{r.ndcg:.4f}", f"[{r.low:.4f}, {r.high:.4f}]", f"{r.recall:.4f}", f"{r.distinct:,}",
          f"{r.first_places:.0%}")
@@ -418,19 +414,46 @@ def print_choice(chosen: Chosen) -> None:
         ">first places of ten items",
     )
     dates = " and ".join(str(night.date) for night in chosen.nights[: chosen.deciding])
-    table(f"Lists of {chosen.lists[0].users:,} users on {dates}", columns, rows)
+    return Sheet(f"Lists of {chosen.lists[0].users:,} users on {dates}", columns, rows)
+
+
+def features_sheet(ranker: Ranker) -> Sheet:
+    "List the features by their share in the ranker's scores: in the gain of its splits, or in its weights."
+    shares = ranker.importances().items()
+    title = "Features of the first-stage ranker, by their share in its scores"
+    return Sheet(title, ("feature", ">share"), [(name, f"{share:.1%}") for name, share in shares])
+
+
+SHOWN = 8  # features of the ranker, those that decide most
+
+
+def sentences_of(chosen: Chosen) -> list[str]:
+    "Say which ranker is kept, by what it goes, and whether it beats the simple lists."
     fit = chosen.ranker.fit
-    of = (
-        f", {fit.rounds} rounds"
-        if fit.rounds
-        else f", penalty {fit.penalty:g}"
-        if fit.penalty
-        else ""
-    )
-    say(f"  first-stage ranker: {chosen.name}{of}")
+    number = f", {fit.rounds} rounds" if fit.rounds else ""
+    number += f", penalty {fit.penalty:g}" if fit.penalty else ""
     most = list(chosen.ranker.importances().items())[:SHOWN]
-    say(f"  it goes most by {', '.join(f'{column} {share:.0%}' for column, share in most)}")
-    say(f"  {chosen.against}")
+    return [
+        f"first-stage ranker: {chosen.name}{number}",
+        f"it goes most by {', '.join(f'{column} {share:.0%}' for column, share in most)}",
+        str(chosen.against),
+    ]
+
+
+def print_choice(chosen: Chosen) -> None:
+    "Print the table of lists, the ranker that is kept, and whether it beats the simple lists."
+    if chosen.lists:
+        show([lists_sheet(chosen)])
+        for sentence in sentences_of(chosen):
+            say(f"  {sentence}")
+
+
+def describe_choice(chosen: Chosen) -> tuple[list[str], list[Sheet]]:
+    "Gather the sentences and the tables of the bundle's page; both empty where no night was replayed."
+    if not chosen.lists:
+        return [], []
+    nights = nights_sheet(chosen.plan, chosen.nights, chosen.deciding)
+    return sentences_of(chosen), [lists_sheet(chosen), nights, features_sheet(chosen.ranker)]
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #86af8863
 def choose_ranker(
@@ -450,7 +473,8 @@ def choose_ranker(
                 replay_night(settings, date, assembly.cutoff, plan.horizon, counts, exclude, users)
             )
         usable = [night for night in nights if night.label.any()]
-        print_nights(plan, nights, count_deciding(len(usable)))
+        if nights:
+            show([nights_sheet(plan, nights, count_deciding(len(usable)))])
     with step("first-stage ranker"):
         share = settings.candidates.first_place_share
         chosen = choose_on_nights(plan, usable, settings.train.seed, share)
