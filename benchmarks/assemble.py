@@ -1,8 +1,8 @@
 """Histories and candidates of all users, from synthetic interactions.
 
-    python benchmarks/assemble.py [--quick] [--memory-limit 3GB] --out FILE.json
+    python benchmarks/assemble.py [--quick] [--memory-limit 4GB] --out FILE.json
 
-1, 10 and 30 million likes over 90 days, 100 a user, of 20,000 items with Zipf popularity. Measured is
+1, 10, 30 and 100 million likes over 90 days, 100 a user, of 20,000 items with Zipf popularity. Measured is
 what a night does before it scores: the tables as of the date, each generator made (`GENERATORS` below:
 those whose cost grows with the likes; EASE is for small catalogues), what they offer a user, put in order
 by a ranker that adds up ranks, the best 50 with histories of 10 kept in a database file and streamed back
@@ -101,11 +101,12 @@ def measure(folder: Path, interactions: int, memory_limit: str, row) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="half a million interactions only")
-    parser.add_argument("--memory-limit", default="3GB", help="DuckDB's")
+    parser.add_argument("--memory-limit", default="4GB", help="DuckDB's")
     parser.add_argument("--interactions", type=int, nargs="*", help="other sizes")
     parser.add_argument("--out", type=Path, required=True, help="JSON file that is written")
     args = parser.parse_args()
-    sizes = args.interactions or ([500_000] if args.quick else [1_000_000, 10_000_000, 30_000_000])
+    all_sizes = [1_000_000, 10_000_000, 30_000_000, 100_000_000]
+    sizes = args.interactions or ([500_000] if args.quick else all_sizes)
 
     rows = []
     spawn = multiprocessing.get_context("spawn")
