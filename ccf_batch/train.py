@@ -27,7 +27,6 @@ __all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel',
 if TYPE_CHECKING:
     import numpy as np
 
-    from ccf_batch.base.html import Sheet
     from ccf_batch.candidates.choose import Chosen
     from ccf_batch.data.assemble import Assembly
     from ccf_batch.model.bundle import Parts
@@ -166,7 +165,7 @@ class Trained(NamedTuple):
     metrics: dict[str, float]
     seconds: float  # Duration of training, earlier attempts included
     notes: list[str]  # What it was chosen by, in sentences
-    sheets: list[Sheet]  # And in tables
+    sheets: list[html.Sheet]  # And in tables
 
 # %% ../nbs/api/03_train.ipynb #1876afea
 def calibrate(
@@ -240,8 +239,12 @@ def add_listwise(
         model=reranker.model if kept.kept else None,
         calibration=calibrate(chosen, reranker.margins if kept.kept else None, reranker.scale),
     )
-    seconds, notes = stage.seconds + reranker.seconds, [*stage.notes, kept.sentence]
-    return Trained(parts, stage.date, metrics, seconds, notes, stage.sheets)
+    return stage._replace(
+        parts=parts,
+        metrics=metrics,
+        seconds=stage.seconds + reranker.seconds,
+        notes=[*stage.notes, kept.sentence],
+    )
 
 
 def add_pointwise(

@@ -244,7 +244,7 @@ class Contender(NamedTuple):
     "Ranker fitted on some nights, and with the same rounds or penalty on all of them but one."
 
     ranker: Ranker
-    without: Mapping[int, Ranker]  # By the ordinal of the date; empty where there is one night
+    without: Mapping[int, Ranker]  # By the ordinal of the date; lacks the only night
 
 
 def fit_contenders(

@@ -279,14 +279,11 @@ class Factors:
 
     def strengths(self, users: np.ndarray) -> np.ndarray:
         # BLAS may add up in another order in another row of a product: each user has a row by id
-        place = self.place[users]
-        order = np.argsort(place, kind="stable")
-        first = np.searchsorted(place[order], np.arange(TILE))
-        tile = np.empty(len(users), np.int64)
-        tile[order] = np.arange(len(users)) - first[place[order]]
+        place, number = self.place[users], np.arange(len(users))
+        queue = ranked(place, number, np.zeros(len(users), np.float32), len(users))
         out = np.empty((len(users), len(self.items)), np.float32)
-        for k in range(tile.max(initial=-1) + 1):
-            here = np.flatnonzero(tile == k)
+        for k in range(queue.place.max(initial=-1) + 1):  # who has the same row waits for the next
+            here = queue.column[queue.place == k]
             rows = np.zeros((TILE, self.users.shape[1]), np.float32)
             rows[place[here]] = self.users[users[here]]
             out[here] = (rows @ self.items.T)[place[here]]

@@ -27,11 +27,11 @@ __all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'W
            'MOST_ROUNDS', 'EVERY', 'PATIENCE', 'ROUNDS', 'BLEND', 'Examples', 'Groups', 'groups_of', 'check_examples',
            'check_features', 'hash_rows', 'Sampled', 'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group',
            'Split', 'Training', 'prepare', 'Fit', 'Ranker', 'transform_of', 'transformed', 'Product', 'Weights',
-           'Linear', 'Scales', 'transform_columns', 'scales_of', 'factors_of', 'sum_weighted', 'fit_weights',
-           'LinearPath', 'choose_penalty', 'FittedLinear', 'fit_linear_by_night', 'fit_linear', 'fuse_ranks',
-           'lightgbm', 'Array', 'Lines', 'check_children', 'TreeBlock', 'read_tree', 'CheckedText', 'check_text',
-           'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees', 'fit_trees_by_night', 'fit_trees', 'Shares', 'Blend',
-           'spread_within', 'blend', 'load']
+           'Linear', 'Scales', 'transform_columns', 'scales_of', 'products_of', 'factors_of', 'sum_weighted',
+           'fit_weights', 'LinearPath', 'choose_penalty', 'FittedLinear', 'fit_linear_by_night', 'fit_linear',
+           'fuse_ranks', 'lightgbm', 'Array', 'Lines', 'check_children', 'TreeBlock', 'read_tree', 'CheckedText',
+           'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees', 'fit_trees_by_night', 'fit_trees',
+           'Shares', 'Blend', 'spread_within', 'blend', 'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -389,6 +389,13 @@ class Scales(NamedTuple):
     mean: np.ndarray  # float64 [F]
     scale: np.ndarray  # float64 [F]; 1 where a column is constant
 
+    def standardise(
+        self,
+        x: np.ndarray,  # float64 [C, F] transformed
+    ) -> np.ndarray:  # float64 [C, F]
+        "Standardise columns."
+        return (x - self.mean) / self.scale
+
 
 def transform_columns(
     features: np.ndarray,  # float32 [C, F]
@@ -412,12 +419,17 @@ def scales_of(
 PRODUCTS = ("user_items", "user_days")  # columns of the user that others are multiplied by
 
 
+def products_of(columns: Sequence[str]) -> list[str]:
+    "Name the columns that others are multiplied by, of those that there are."
+    return [name for name in PRODUCTS if name in columns]
+
+
 def factors_of(
     z: np.ndarray,  # float64 [C, F] standardised
     columns: Sequence[str],
-) -> np.ndarray:  # float64 [C, K]: 1, and each of `PRODUCTS` that there is
+) -> np.ndarray:  # float64 [C, K]: 1, and each of `products_of`
     "List what each row's columns are multiplied by."
-    by = [z[:, columns.index(name)] for name in PRODUCTS if name in columns]
+    by = [z[:, columns.index(name)] for name in products_of(columns)]
     return np.stack([np.ones(len(z)), *by], 1)
 
 
@@ -435,16 +447,19 @@ def fit_weights(
     factors: np.ndarray,  # float64 [C, K]
     examples: Examples,  # Each group has a positive
     penalty: float,  # Of half the sum of the squared weights, beside the mean loss of the positives
-    start: np.ndarray,  # float64 [F, K]
+    start: np.ndarray | None = None,  # float64 [F, K]; None: zeros
 ) -> np.ndarray:  # float64 [F, K]
     "Minimise the penalised listwise loss by L-BFGS."
     from scipy.optimize import minimize
+
+    shape = z.shape[1], factors.shape[1]
+    start = np.zeros(shape) if start is None else start
 
     first, _, owner, positives = groups_of(examples)
     label, total = examples.label.astype(np.float64), positives.sum()
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight = flat.reshape(start.shape)
+        weight = flat.reshape(shape)
         margin = sum_weighted(z, factors, weight)
         margin -= np.maximum.reduceat(margin, first)[owner]
         odds = np.exp(margin)
@@ -456,7 +471,7 @@ def fit_weights(
 
     limits = {"maxiter": 500, "gtol": 1e-5, "ftol": 1e-8}
     fitted = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=limits)
-    return fitted.x.reshape(start.shape)
+    return fitted.x.reshape(shape)
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #2df18421
 PENALTIES = (1.0, 0.1, 0.03, 0.01)  # tried in this order
@@ -469,13 +484,12 @@ class LinearPath:
     def __init__(self, split: Split, columns: Sequence[str]):
         self.split, x = split, transform_columns(split.rest.features, columns)
         self.scales = scales_of(x)
-        z, other = ((part - self.scales.mean) / self.scales.scale for part in (
-            x, transform_columns(split.left_out.features, columns)
-        ))  # fmt: skip
+        z = self.scales.standardise(x)
+        other = self.scales.standardise(transform_columns(split.left_out.features, columns))
         factors, of_other = factors_of(z, columns), factors_of(other, columns)
         self.weights: dict[float, np.ndarray] = {}  # float64 [F, K] by penalty
         self.ndcg: dict[float, np.ndarray] = {}  # float64 [G] by penalty
-        weight = np.zeros((z.shape[1], factors.shape[1]))
+        weight = None
         for penalty in PENALTIES:
             weight = fit_weights(z, factors, split.rest, penalty, weight)
             self.weights[penalty] = weight
@@ -513,10 +527,8 @@ def fit_linear_by_night(
             chosen = "on left-out nights" if paths else "fixed, as there is one night"
         x = transform_columns(training.sampled.features, columns)
         scales = scales_of(x)
-        z = (x - scales.mean) / scales.scale
-        factors = factors_of(z, columns)
-        start = np.zeros((z.shape[1], factors.shape[1]))
-        weight = fit_weights(z, factors, training.sampled, penalty, start)
+        z = scales.standardise(x)
+        weight = fit_weights(z, factors_of(z, columns), training.sampled, penalty)
     fit = _fit_record(training, columns, seed, kind="linear", penalty=penalty, chosen=chosen)
     without = {}
     for path in paths:
@@ -528,14 +540,14 @@ def fit_linear_by_night(
 
 def _linear(fit: Fit, scales: Scales, weight: np.ndarray) -> Linear:
     "Make the linear model of weights, float64 [F, K]."
-    by = [name for name in PRODUCTS if name in fit.columns]
     weights = Weights(
         transform=[transform_of(c) for c in fit.columns],
         mean=scales.mean.tolist(),
         scale=scales.scale.tolist(),
         weight=weight[:, 0].tolist(),
         products=[
-            Product(by=name, weight=w.tolist()) for name, w in zip(by, weight.T[1:], strict=True)
+            Product(by=name, weight=w.tolist())
+            for name, w in zip(products_of(fit.columns), weight.T[1:], strict=True)
         ],
     )
     return Linear(fit, weights)
@@ -1060,7 +1072,7 @@ def load(
     if fit.kind == "trees":
         return Trees.from_text(fit, _text_of(folder / TEXT), folder / TEXT)
     weights = Weights(**_record_of(folder / WEIGHTS, Weights))
-    lists = {name: getattr(weights, name) for name in ("transform", "mean", "scale", "weight")}
+    lists = {name: getattr(weights, name) for name in Weights.model_fields if name != "products"}
     for product in weights.products:
         if product.by not in fit.columns:
             raise InputError(

@@ -144,7 +144,10 @@ def test_scores_of_a_night_do_not_depend_on_its_labels(four, kind, monkeypatch):
     def scores_of(nights):
         return score_out_of_fold(fit_contenders(nights[2:], COLUMNS, 0)[kind], nights, 2)
 
-    assert kind != chosen.name or all(map(np.array_equal, scores_of(nights), chosen.scores))
+    fitted = fit_contenders(nights[2:], COLUMNS, 0)[kind]
+    assert set(fitted.without) == {n.date.toordinal() for n in nights[2:]}
+    before = score_out_of_fold(fitted, nights, 2)
+    assert kind != chosen.name or all(map(np.array_equal, before, chosen.scores))
     # rounds and penalty are chosen by the labels of all nights; here they are given
     monkeypatch.setattr(ranker, "choose_rounds", fifty_rounds)
     monkeypatch.setattr(ranker, "PENALTIES", (0.1,))
@@ -155,6 +158,15 @@ def test_scores_of_a_night_do_not_depend_on_its_labels(four, kind, monkeypatch):
         assert np.array_equal(after[k], before[k])
         # those of the nights that decide reach no other score, those of the others do
         assert all(map(np.array_equal, after, before)) == (k < 2)
+
+
+def test_those_made_while_the_rounds_were_chosen_are_the_same_as_those_that_are_fitted_again(four):
+    nights, _ = four
+    fitted = fit_contenders(nights[2:], COLUMNS, 0)["trees"]
+    for night, other in (nights[2:], nights[:1:-1]):
+        again = fit_again(fitted.ranker.fit, [other])
+        without = fitted.without[night.date.toordinal()]
+        assert np.array_equal(score_night(without, night), score_night(again, night))
 
 
 def test_the_only_training_night_is_scored_by_what_is_fitted_on_the_night_that_decides():
