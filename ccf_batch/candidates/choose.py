@@ -21,6 +21,7 @@ from ccf_batch.candidates.ranker import (
     DEPTH,
     Examples,
     Fit,
+    Fitted,
     Ranker,
     blend,
     fit_linear,
@@ -46,7 +47,7 @@ from ..settings import Settings
 # %% auto #0
 __all__ = ['SHOWN', 'count_deciding', 'columns_to_read', 'offering', 'examples_of', 'TopRows', 'top_rows', 'Measured', 'measure',
            'own_order', 'simple_orders', 'score_night', 'people', 'ListRow', 'list_row', 'Comparison', 'compare',
-           'Contender', 'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'limit_night', 'choose_on_nights',
+           'fit_contenders', 'fit_again', 'score_out_of_fold', 'Chosen', 'limit_night', 'choose_on_nights',
            'nights_sheet', 'lists_sheet', 'features_sheet', 'sentences_of', 'print_choice', 'describe_choice',
            'choose_ranker']
 
@@ -240,21 +241,15 @@ def compare(
     return Comparison(*names, ratio, float(mean[0]), *percentiles(draws[:, 0]))
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #2c0666f1
-class Contender(NamedTuple):
-    "Ranker fitted on some nights, and with the same rounds or penalty on all of them but one."
-
-    ranker: Ranker
-    without: Mapping[int, Ranker]  # By the ordinal of the date; lacks the only night
-
-
 def fit_contenders(
     nights: Sequence[Night],  # To fit on, the newest first; may be none
     columns: Sequence[str],
     seed: int,
-) -> dict[str, Contender]:
+) -> dict[str, Fitted[Ranker]]:  # Nights by the ordinals of their dates
     "Fit each kind of ranker; where there is nothing to fit on, the fusion alone."
     fusion = fuse_ranks(columns)
-    contenders = {"fusion": Contender(fusion, {n.date.toordinal(): fusion for n in nights})}
+    contenders: dict[str, Fitted[Ranker]] = {}
+    contenders["fusion"] = Fitted(fusion, {n.date.toordinal(): fusion for n in nights})
     if nights:
         examples = examples_of(nights, columns)
         linear = fit_linear_by_night(examples, columns, seed)
@@ -263,9 +258,8 @@ def fit_contenders(
             day: blend(ranker, linear.without[day], examples.take(examples.night == day))
             for day, ranker in trees.without.items()
         }
-        contenders["linear"] = Contender(*linear)
-        contenders["trees"] = Contender(*trees)
-        contenders["blend"] = Contender(blend(trees.ranker, linear.ranker, examples), blends)
+        contenders |= {"linear": linear, "trees": trees}
+        contenders["blend"] = Fitted(blend(trees.ranker, linear.ranker, examples), blends)
     return contenders
 
 
@@ -286,7 +280,7 @@ def fit_again(
 
 # %% ../../nbs/api/candidates/06_choose.ipynb #8a3eb31e
 def score_out_of_fold(
-    contender: Contender,  # Fitted on the nights that do not decide
+    contender: Fitted[Ranker],  # Fitted on the nights that do not decide
     nights: Sequence[Night],  # The newest first
     deciding: int,
 ) -> list[np.ndarray]:  # float32 [C] of each night

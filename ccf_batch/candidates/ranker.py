@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -26,12 +26,12 @@ __all__ = ['NEGATIVES', 'DEPTH', 'Real', 'RECORD', 'Transform', 'TRANSFORMS', 'W
            'PENALTY', 'MOST_BYTES', 'MOST_TREES', 'MOST_LEAVES', 'ARRAYS', 'DECISIONS', 'TEXT', 'PARAMETERS',
            'MOST_ROUNDS', 'EVERY', 'PATIENCE', 'ROUNDS', 'BLEND', 'Examples', 'Groups', 'groups_of', 'check_examples',
            'check_features', 'hash_rows', 'Sampled', 'sample_negatives', 'Rivals', 'rivals_of', 'ndcg_by_group',
-           'Split', 'Training', 'prepare', 'Fit', 'Ranker', 'transform_of', 'transformed', 'Product', 'Weights',
-           'Linear', 'Scales', 'transform_columns', 'scales_of', 'products_of', 'factors_of', 'sum_weighted',
-           'fit_weights', 'LinearPath', 'choose_penalty', 'FittedLinear', 'fit_linear_by_night', 'fit_linear',
-           'fuse_ranks', 'lightgbm', 'Array', 'Lines', 'check_children', 'TreeBlock', 'read_tree', 'CheckedText',
-           'check_text', 'Trees', 'NightCurve', 'choose_rounds', 'FittedTrees', 'fit_trees_by_night', 'fit_trees',
-           'Shares', 'Blend', 'spread_within', 'blend', 'load']
+           'Split', 'Training', 'prepare', 'Fit', 'Ranker', 'Fitted', 'transform_of', 'transformed', 'Product',
+           'Weights', 'Linear', 'Scales', 'transform_columns', 'scales_of', 'products_of', 'factors_of', 'sum_weighted',
+           'fit_weights', 'LinearPath', 'choose_penalty', 'fit_linear_by_night', 'fit_linear', 'fuse_ranks', 'lightgbm',
+           'Array', 'Lines', 'check_children', 'TreeBlock', 'read_tree', 'CheckedText', 'check_text', 'Trees',
+           'NightCurve', 'choose_rounds', 'fit_trees_by_night', 'fit_trees', 'Shares', 'Blend', 'spread_within',
+           'blend', 'load']
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #dabc5004
 if TYPE_CHECKING:  # loaded where a ranker is fitted or opened, never for `--help`
@@ -277,6 +277,16 @@ class Ranker(Protocol):
     def save(self, folder: Path) -> None:
         "Write the model and its record into an existing folder."
 
+
+_Kind = TypeVar("_Kind", bound=Ranker, covariant=True)
+
+
+class Fitted(NamedTuple, Generic[_Kind]):
+    "Ranker fitted on some nights, and with the same rounds or penalty on all of them but one."
+
+    ranker: _Kind
+    without: Mapping[int, _Kind]  # By the night that is left out; lacks the only one
+
 # %% ../../nbs/api/candidates/04_ranker.ipynb #1cffe021
 RECORD = "ranker.json"
 
@@ -502,19 +512,12 @@ def choose_penalty(paths: Sequence[LinearPath]) -> float:
     return max(PENALTIES, key=lambda p: np.concatenate([path.ndcg[p] for path in paths]).mean())
 
 # %% ../../nbs/api/candidates/04_ranker.ipynb #935d3911
-class FittedLinear(NamedTuple):
-    "Linear model fitted on some nights, and with the same penalty on all of them but one."
-
-    ranker: Linear
-    without: dict[int, Linear]  # By the night that is left out; empty where the penalty was given
-
-
 def fit_linear_by_night(
     examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
     seed: int = 0,  # Of the sample of negatives
     penalty: float | None = None,  # None: chosen on left-out nights
-) -> FittedLinear:
+) -> Fitted[Linear]:
     "Fit the linear model; raises `InputError` where no group has a positive."
     from threadpoolctl import threadpool_limits
 
@@ -535,7 +538,7 @@ def fit_linear_by_night(
         rest = training._replace(sampled=path.split.rest)
         other = _fit_record(rest, columns, seed, kind="linear", penalty=penalty, chosen="given")
         without[path.split.night] = _linear(other, path.scales, path.weights[penalty])
-    return FittedLinear(_linear(fit, scales, weight), without)
+    return Fitted(_linear(fit, scales, weight), without)
 
 
 def _linear(fit: Fit, scales: Scales, weight: np.ndarray) -> Linear:
@@ -918,21 +921,12 @@ def _opened(booster: Booster, fit: Fit, features: np.ndarray) -> Trees:
     return ranker
 
 
-class FittedTrees(NamedTuple):
-    "Trees fitted on some nights, and with the same rounds on all of them but one."
-
-    ranker: Trees
-    without: dict[
-        int, Trees
-    ]  # By the night that is left out; empty where the rounds were not chosen so
-
-
 def fit_trees_by_night(
     examples: Examples,  # With all candidates: what is trained on is sampled here
     columns: Sequence[str],  # F names
     seed: int = 0,
     rounds: int | None = None,  # None: chosen on left-out nights
-) -> FittedTrees:
+) -> Fitted[Trees]:
     "Fit LightGBM `lambdarank`; raises `InputError` where no group has a positive or LightGBM cannot be loaded."
     from threadpoolctl import threadpool_limits
 
@@ -954,7 +948,7 @@ def fit_trees_by_night(
         rest = training._replace(sampled=split.rest)
         other = _fit_record(rest, columns, seed, kind="trees", rounds=rounds, chosen="given")
         without[split.night] = _opened(curve.booster, other, split.rest.features)
-    return FittedTrees(_opened(booster, fit, training.sampled.features), without)
+    return Fitted(_opened(booster, fit, training.sampled.features), without)
 
 
 def fit_trees(
