@@ -191,6 +191,7 @@ def load(folder: str):
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    from ccf_batch.lm.base_files import Source
     from ccf_batch.lm.causal_lm import LM
 
     logging.disable_progress_bar()
@@ -198,7 +199,9 @@ def load(folder: str):
     net.to("cuda" if torch.cuda.is_available() else "cpu")
     answers = json.loads(Path(folder, "answers.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return LM(net, tokenizer, **answers, dtype=net.dtype, dtype_reason="", source={"kind": "nano"})
+    return LM(
+        net, tokenizer, **answers, dtype=net.dtype, dtype_reason="", source=Source(kind="nano")
+    )
 
 
 def slot_rows(hidden: int):
@@ -340,12 +343,13 @@ class Packed:
     "The package's own engine."
 
     def __init__(self, lm, rows, args):
-        self.lm, self.rows, self.batch = lm, rows, args.token_budget
+        self.lm, self.rows = lm, rows
+        self.sizes = args.token_budget, args.longest
 
     def take(self, suffixes, groups):
         from ccf_batch.lm.packed import PackedEngine
 
-        self.engine = PackedEngine(self.lm, suffixes, self.rows[BLOCK:], self.batch)
+        self.engine = PackedEngine(self.lm, suffixes, self.rows[BLOCK:], *self.sizes)
 
     def score(self, groups):
         before = self.engine.tokens

@@ -118,7 +118,7 @@ class Counted:
         if mode == "packed":
             from ccf_batch.lm.packed import PackedEngine
 
-            self.engine = PackedEngine(lm, suffixes, rows[users:], BUDGET)
+            self.engine = PackedEngine(lm, suffixes, rows[users:], BUDGET, MAX_TOKENS)
         else:
             from ccf_batch.lm.vllm import VllmEngine
 

@@ -274,6 +274,8 @@ def _prepare_night(
         )  # fmt: skip
     say(f"  {choice.name} engine ({choice.reason})")
     say(f"  {night.scorer.dtype} ({night.scorer.dtype_reason})")
+    for note in night.scorer.notes:
+        say(f"  {note}")
     return PreparedNight(night, prepared, [*findings, lift])
 
 # %% ../nbs/api/04_score.ipynb #19dff4ce

@@ -198,7 +198,7 @@ class Model(Group):
     base: str = "nano"
     """`nano` (built in, trained here), a hub id, a local folder, or a `.gguf` file."""
     revision: str | None = None
-    """Revision of a hub model; needed for a hub id, so that a base never changes under a bundle."""
+    """Commit of a hub model (40 hex digits), or a branch or tag, whose commit is then kept in the bundle; needed for a hub id, so that a base never changes under a bundle."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where this machine computes in it, else float32; the output gives the reason."""
     hidden: int = Field(default=64, ge=16, multiple_of=8)
@@ -207,6 +207,8 @@ class Model(Group):
     """Layers of the nano LM."""
     lora_rank: int = Field(default=8, ge=1)
     """Rank of the LoRA adapter on a pretrained base."""
+    lora_targets: list[str] = []
+    """Linear layers that LoRA adapts, by the last part of their names; empty: q_proj and v_proj, or what the family has in their place (the output names them)."""
     keep: Literal["unless-it-harms", "if-it-earns", "always", "never"] = "unless-it-harms"
     """When a bundle keeps the language model, by what it adds to the ranker's NDCG@10 on the newest replayed nights. unless-it-harms: unless the interval is below 0; if-it-earns: if it is above 0; always: in any case; never: none is trained."""
 

@@ -21,7 +21,8 @@ from .settings import Settings
 
 # %% auto #0
 __all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel', 'state_file', 'train_pointwise',
-           'print_validation', 'Trained', 'calibrate', 'train_parts', 'add_listwise', 'add_pointwise', 'run', 'command']
+           'print_validation', 'Trained', 'calibrate', 'train_parts', 'add_listwise', 'add_pointwise', 'check_base',
+           'run', 'command']
 
 # %% ../nbs/api/03_train.ipynb #9c2e86e7
 if TYPE_CHECKING:
@@ -68,9 +69,19 @@ def training_key(settings: Settings, cutoff: dt.datetime) -> str:
         "tables": lake.list_inputs(settings),
         "settings": settings.saved(),
         "cutoff": cutoff.isoformat(),
+        "base": _base(settings),
         "versions": {name: importlib.metadata.version(name) for name in TRAINING_LIBRARIES},
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _base(settings: Settings) -> dict[str, str] | None:
+    "Describe the identity of a pretrained base; None where none is trained."
+    if settings.model.keep == "never" or settings.model.base == "nano":
+        return None
+    from ccf_batch.lm.base_files import identify, locate
+
+    return identify(locate(settings)).model_dump(exclude_none=True)
 
 # %% ../nbs/api/03_train.ipynb #6b4dbe5b
 class TrainedModel(NamedTuple):
@@ -257,6 +268,17 @@ def add_pointwise(
         parts=parts, metrics=stage.metrics | metrics, seconds=stage.seconds + seconds
     )
 
+# %% ../nbs/api/03_train.ipynb #7623c0e2
+def check_base(settings: TrainCommand) -> None:
+    "Check a pretrained base, where one is to be trained, and say what was found."
+    if settings.model.keep == "never" or settings.model.base == "nano":
+        return
+    from ccf_batch.lm.base_check import base_check  # torch, which a ranker alone does not need
+
+    with step(f"Checking the base {settings.model.base}", stage="checking_base"):
+        for sentence in base_check(settings):
+            say(f"  {sentence}")
+
 # %% ../nbs/api/03_train.ipynb #3d3ae980
 def run(
     settings: TrainCommand,
@@ -270,11 +292,8 @@ def run(
         database_errors.as_input_errors(settings, kept),
         atomic.lock(settings.bundles / ".lock", "a training"),
     ):
+        check_base(settings)
         lake.check(settings)
-        if settings.model.keep != "never" and settings.model.base != "nano":
-            from ccf_batch.lm import causal_lm  # torch, which a ranker alone does not need
-
-            causal_lm.locate(settings)  # before anything is fitted
         trained = train_parts(settings)
         with step("Writing the bundle", stage="writing_bundle"):
             path = bundle.save(trained.parts, trained.metrics, round(trained.seconds, 1))

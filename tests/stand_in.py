@@ -19,7 +19,7 @@ SLEEP_S = 0.05  # a shard, so that a kill finds something under way
 class Scorer:
     "A margin that is a function of the user and the item alone."
 
-    engine_name, dtype, dtype_reason = "formula", "float32", "a stand-in"
+    engine_name, dtype, dtype_reason, notes = "formula", "float32", "a stand-in", ()
 
     def __init__(self, model, catalogue, token_budget, make_engine):
         pass

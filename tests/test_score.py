@@ -60,7 +60,7 @@ class Assembly:
 class Scorer:
     "A margin that is a function of user and item alone; the pair (u, 0) is over the budget."
 
-    engine_name, dtype, dtype_reason = "fake", "float32", "a test"
+    engine_name, dtype, dtype_reason, notes = "fake", "float32", "a test", ()
 
     def __init__(self, token_budget=8192, fail=None):
         self.token_budget, self.fail = token_budget, fail

@@ -146,6 +146,7 @@ class StageScorer:
     engine_name: str = "ranker"
     dtype: str = "float32"
     dtype_reason: str = "no language model is kept"
+    notes: tuple[str, ...] = ()
 
     def score(self, batch: Batch) -> StageScores:
         "Return the scaled scores of the ranker."

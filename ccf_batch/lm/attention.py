@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ..base.errors import InputError
 from ..data.ragged import offsets_of, spans
 from .kernels import PaddedSequences, Sequences, VarlenSequences, merge_attention
 from .prompt import Groups, Suffixes
 
 # %% auto #0
-__all__ = ['Pass', 'KeysValues', 'PACKED', 'Layout', 'layout_of', 'KeysCached', 'DeviceLayout', 'packed_attention',
+__all__ = ['Pass', 'KeysValues', 'PACKED', 'Layout', 'layout_of', 'Unpackable', 'KeysCached', 'DeviceLayout', 'packed_attention',
            'last_tokens_only']
 
 # %% ../../nbs/api/lm/05_attention.ipynb #99f27a14
@@ -92,6 +91,10 @@ Pass = Literal["both", "prefixes", "suffixes", "keys", "last_tokens"]
 KeysValues = tuple[Tensor, Tensor]  # [tokens, S, D], [tokens, S, E]
 
 
+class Unpackable(Exception):
+    "Error of a model whose attention or layers cannot be packed."
+
+
 class KeysCached(Exception):
     "Signal that ends a layer early, once its keys and values are cached."
 
@@ -143,6 +146,7 @@ class DeviceLayout:
         scaling: float,
         dropout: float = 0.0,
         layer: int = 0,  # Number of the layer, for its cached keys and values
+        cap: float | None = None,  # On the scores, as in Gemma 2
     ) -> Tensor:  # [T, H, E], T of the queries
         "Compute the attention of a pack, or of the tokens of one pass."
         T0, options = self.prefix_tokens, (scaling, dropout)
@@ -155,7 +159,8 @@ class DeviceLayout:
             suffix: KeysValues,
         ) -> Tensor:
             return merge_attention(
-                far.attend(q_THD, *prefix, *options), near.attend(q_THD, *suffix, *options)
+                far.attend(q_THD, *prefix, *options, cap),
+                near.attend(q_THD, *suffix, *options, cap),
             )
 
         prefix, suffix = (k_TSD[:T0], v_TSE[:T0]), (k_TSD[T0:], v_TSE[T0:])
@@ -167,11 +172,11 @@ class DeviceLayout:
                 return attend_both(self.far_last, self.near_last, q_THD, *self.cached_kv[layer])
             case "prefixes":
                 self.cached_kv[layer] = prefix, suffix  # no suffix token is in this pass
-                return self.prefix.attend(q_THD, *prefix, *options, only_keys=True).out_THE
+                return self.prefix.attend(q_THD, *prefix, *options, cap, only_keys=True).out_THE
             case "suffixes":
                 prefix, _ = self.cached_kv[layer]
                 return attend_both(self.far, self.near, q_THD, prefix, (k_TSD, v_TSE))
-        prefix_out = self.prefix.attend(q_THD[:T0], *prefix, *options, only_keys=True).out_THE
+        prefix_out = self.prefix.attend(q_THD[:T0], *prefix, *options, cap, only_keys=True).out_THE
         suffix_out = attend_both(self.far, self.near, q_THD[T0:], prefix, suffix)
         return torch.cat([prefix_out, suffix_out])
 
@@ -188,21 +193,22 @@ def _packed_attention(
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
+    softcap: float | None = None,
     packed: DeviceLayout | None = None,
     **other: object,
 ) -> tuple[Tensor, None]:
     "Compute the attention of a layer for `transformers`: [1, heads, T, D] in, [1, T, heads, D] out."
     if packed is None:
-        raise InputError("this model's layers do not pass arguments on to their attention")
-    unsupported = [k for k in ("position_bias", "s_aux", "softcap") if other.get(k) is not None]
+        raise Unpackable("this model's layers do not pass arguments on to their attention")
+    unsupported = [k for k in ("position_bias", "s_aux") if other.get(k) is not None]
     if unsupported:
-        raise InputError(
+        raise Unpackable(
             f"this model's attention has {', '.join(unsupported)}, which is not supported"
         )
     q_THD, k_TSD, v_TSE = (x[0].transpose(0, 1) for x in (query, key, value))
     scaling = q_THD.shape[-1] ** -0.5 if scaling is None else scaling
     layer = getattr(module, "layer_idx", 0)
-    return packed.attend(q_THD, k_TSD, v_TSE, scaling, dropout, layer)[None], None
+    return packed.attend(q_THD, k_TSD, v_TSE, scaling, dropout, layer, softcap)[None], None
 
 
 ALL_ATTENTION_FUNCTIONS.register(PACKED, _packed_attention)
@@ -238,7 +244,7 @@ def last_tokens_only(
     ) -> tuple[tuple, dict[str, Any]]:
         layout = kwargs.get("packed")
         if layout is None:
-            raise InputError("this model does not pass arguments on to its layers")
+            raise Unpackable("this model does not pass arguments on to its layers")
         with contextlib.suppress(KeysCached):
             module.forward(*args, **kwargs | {"packed": replace(layout, part="keys")})
         token_counts.append((args[0] if args else kwargs["hidden_states"]).shape[1])

@@ -5,27 +5,37 @@
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #ea9ead2c
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
-import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from ..base.errors import InputError
+from ccf_batch.lm.base_files import (
+    Located,
+    Source,
+    as_input_error,
+    check_architecture,
+    check_quantization,
+    identify,
+    locate,
+)
 from .prompt import TextTokenizer, answer_ids, resolve_template, wording
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'SPLITS_DIGITS', 'NANO_VOCABULARY', 'LM', 'ComputeDtype', 'pick_dtype',
-           'use_threads', 'check_architecture', 'load', 'Located', 'locate', 'nano_tokenizer', 'nano', 'with_lora',
-           'save', 'load_saved']
+__all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'QUANTIZER_KEYS', 'CAPS', 'SPLITS_DIGITS', 'NANO_VOCABULARY', 'Logits',
+           'attention_cap', 'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits',
+           'load', 'nano_tokenizer', 'nano', 'LoraTargets', 'lora_targets', 'with_lora', 'save', 'load_saved']
 
-# %% ../../nbs/api/lm/03_causal_lm.ipynb #060cae27
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #264d4a61
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import (
@@ -36,6 +46,24 @@ if TYPE_CHECKING:
     )
 
 
+class Logits(NamedTuple):
+    "What a model does to the output of its head: logits = cap · tanh(scale · output / cap)."
+
+    scale: float = 1.0
+    cap: float | None = None  # None: logits = scale · output
+
+    def of(self, output: torch.Tensor) -> torch.Tensor:
+        "Compute logits from the output of the head."
+        if self.cap is None:
+            return self.scale * output
+        return self.cap * torch.tanh(self.scale * output / self.cap)
+
+
+def attention_cap(config: PreTrainedConfig) -> float | None:
+    "Return the bound on the scores of a model's attention; None: none."
+    return getattr(config.get_text_config(), "attn_logit_softcapping", None)
+
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #060cae27
 @dataclass
 class LM:
     "A causal language model with its tokenizer and two answer tokens."
@@ -46,7 +74,9 @@ class LM:
     no_id: int  # Token of the answer no
     dtype: torch.dtype  # Of the weights
     dtype_reason: str  # Why this one, in words
-    source: dict[str, Any]  # What identifies the base: kind, base, revision or sha256
+    source: Source  # What identifies the base
+    logits: Logits = field(default_factory=Logits)  # What follows the head
+    notes: list[str] = field(default_factory=list)  # Sentences about the base for the user
 
     @property
     def adapted(self) -> bool:
@@ -79,6 +109,11 @@ class LM:
         "Device of the weights."
         return self.base.get_input_embeddings().weight.device
 
+    @property
+    def attention_cap(self) -> float | None:
+        "Bound that the model sets on the scores of its attention (Gemma 2); None: none."
+        return attention_cap(self.base.config)
+
     def embed(
         self,
         ids_T: torch.Tensor,  # int64 [T], each below V
@@ -91,12 +126,20 @@ class LM:
         hidden_Td: torch.Tensor,  # [T, d] last hidden states, after the final norm
     ) -> torch.Tensor:  # float32 [T]
         "Compute z_yes − z_no from two rows of the head, in float32."
-        head = self.base.get_output_embeddings()
-        yes, no = self.yes_id, self.no_id
-        margin_T = hidden_Td.float() @ (head.weight[yes].float() - head.weight[no].float())
-        if getattr(head, "bias", None) is not None:
-            margin_T = margin_T + (head.bias[yes] - head.bias[no]).float()
-        return margin_T
+        weight_Kd, bias_K = self.answer_rows()
+        if self.logits.cap is not None:
+            z_TK = self.logits.of(hidden_Td.float() @ weight_Kd.T + bias_K)
+            return z_TK[:, 0] - z_TK[:, 1]
+        margin_T = hidden_Td.float() @ (weight_Kd[0] - weight_Kd[1]) + (bias_K[0] - bias_K[1])
+        return margin_T if self.logits.scale == 1 else self.logits.scale * margin_T
+
+    def answer_rows(self) -> tuple[torch.Tensor, torch.Tensor]:  # float32 [2, d] and [2]
+        "Return the rows and biases of the head for yes and no."
+        head, ids = self.base.get_output_embeddings(), [self.yes_id, self.no_id]
+        weight_Kd = torch.stack([head.weight[i].float() for i in ids])
+        if getattr(head, "bias", None) is None:
+            return weight_Kd, weight_Kd.new_zeros(2)
+        return weight_Kd, torch.stack([head.bias[i].float() for i in ids])
 
     def num_parameters(self) -> int:
         "Count the weights of the base."
@@ -159,124 +202,150 @@ def use_threads(
     torch.set_num_threads(threads)
     return threads
 
-# %% ../../nbs/api/lm/03_causal_lm.ipynb #f297e134
-def check_architecture(
-    config: PreTrainedConfig,
-    settings: Settings,  # `prompt.max_tokens`
-    base: str,  # Value of `model.base`
-) -> None:
-    "Check that an architecture is supported; raises `InputError` with the reason."
-    text = config.get_text_config()
-    longest = settings.prompt.max_tokens
-    where = f"ccf.toml: model.base = {base!r} ({text.model_type})"
-    if getattr(config, "is_encoder_decoder", False):
-        raise InputError(f"{where} is an encoder-decoder; a decoder-only model is needed")
-    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    window = getattr(text, "sliding_window", None)
-    if getattr(text, "use_sliding_window", True) is False:
-        window = None
-    other = kinds - {"full_attention", "sliding_attention"}
-    if other or hasattr(text, "state_size") or hasattr(text, "mamba_d_state"):
-        named = ", ".join(sorted(other)) or "state space"
-        raise InputError(
-            f"{where} has layers without full attention ({named}), which is not supported"
-        )
-    slides = "sliding_attention" in kinds or getattr(text, "layer_types", None) is None
-    if window is not None and slides and window < longest:
-        raise InputError(
-            f"{where} attends to the last {window} tokens only; set prompt.max_tokens (now {longest}) "
-            f"to {window} at most, or choose another model"
-        )
-    positions = getattr(text, "max_position_embeddings", None)
-    if positions is not None and positions < longest:
-        raise InputError(
-            f"{where} holds {positions} tokens; set prompt.max_tokens (now {longest}) to that at most"
-        )
-    for key in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-        if getattr(text, key, None) not in (None, 1, 1.0):
-            raise InputError(f"{where} changes its logits ({key}), which is not supported")
-
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #3888fb3c
+QUANTIZER_KEYS = (  # endings of the names of tensors that only a quantizer reads
+    ".qweight",
+    ".qzeros",
+    ".scales",
+    ".g_idx",
+    ".absmax",
+    ".quant_map",
+    ".SCB",
+    "_packed",
+    "_scale",
+    "_scale_inv",
+)
+
+
+def check_weights(
+    model: PreTrainedModel,
+    loaded: dict[str, Any],  # What `from_pretrained` returns with `output_loading_info`
+    base: str,  # Value of `model.base`
+) -> list[str]:  # Sentences about what is not used
+    "Check that all weights were in the files, and that they are finite; raises `InputError` by name."
+    where, kind = f"ccf.toml: model.base = {base!r}", type(model).__name__
+    if missing := sorted(loaded["missing_keys"]):
+        raise InputError(
+            f"{where}: its files lack {_names(missing)} of {kind}, which would be drawn at random on "
+            "every load; choose a checkpoint of the whole causal LM, with its head"
+        )
+    for name, found, expected in sorted(loaded["mismatched_keys"]):
+        raise InputError(
+            f"{where}: {name} has the shape {tuple(found)} in its files, but its config.json asks for "
+            f"{tuple(expected)}"
+        )
+    unused = sorted(loaded["unexpected_keys"])
+    if packed := [name for name in unused if name.endswith(QUANTIZER_KEYS)]:
+        raise InputError(
+            f"{where}: its files hold {_names(packed)}, as quantized weights do, but its config.json "
+            "names no quantization; choose the model without quantization, or as GGUF"
+        )
+    floats = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    broken = [
+        name
+        for name, weight in model.named_parameters()
+        if weight.dtype in floats and not torch.isfinite(weight).all()
+    ]
+    if broken:
+        raise InputError(f"{where}: {_names(broken)} holds NaN or infinite values")
+    return [f"its files also hold {_names(unused)}, which {kind} does not use"] if unused else []
+
+
+def _names(names: list[str]) -> str:
+    "Write the first three of some names, and how many there are."
+    more = f" and {len(names) - 3:,} more tensors" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #148da30e
+CAPS = ("final_logit_softcapping", "logits_soft_cap")  # keys of a config
+
+
+def measure_logits(
+    model: PreTrainedModel,  # In float32
+    base: str,  # Value of `model.base`
+) -> Logits:
+    "Measure how a model makes logits of its last hidden states; raises `InputError` where it is not by its head."
+    where, kind = f"ccf.toml: model.base = {base!r}", type(model).__name__
+    head, text = model.get_output_embeddings(), model.config.get_text_config()
+    ids = torch.randint(text.vocab_size, (1, 16), generator=torch.Generator().manual_seed(0))
+    hidden = None
+    with torch.inference_mode():
+        if head is not None and model.base_model is not model:
+            decoded = model.base_model(input_ids=ids.to(model.device), use_cache=False)
+            hidden = getattr(decoded, "last_hidden_state", None)
+        if head is None or hidden is None:
+            raise InputError(f"{where}: {kind} has no decoder apart from its head; not supported")
+        output = head(hidden).double()
+        logits = model(input_ids=ids.to(model.device), use_cache=False).logits.double()
+    cap = next((c for key in CAPS if (c := getattr(text, key, None)) is not None), None)
+    if output.shape == logits.shape:
+        found = Logits(_scale(output, logits, cap), cap)
+        bound = 1e-4 * float(logits.abs().max())
+        if torch.allclose(found.of(output), logits, rtol=1e-4, atol=bound):
+            return found
+    raise InputError(
+        f"{where}: the logits of {kind} are not those of its head, scaled or capped; not supported"
+    )
+
+
+def _scale(output: torch.Tensor, logits: torch.Tensor, cap: float | None) -> float:
+    "Fit the scale between a head's output and uncapped logits, to six digits."
+    if cap is not None:
+        below = logits.abs() < 0.9 * cap  # beyond it the cap hides the scale
+        output, logits = output[below], cap * torch.atanh(logits[below] / cap)
+    scale = float((output * logits).sum() / (output * output).sum())
+    return float(f"{scale:.6g}")
+
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #74263a6a
 def load(
     settings: Settings,  # `model`, and `prompt` for the answer words
 ) -> LM:
     "Load the pretrained model that `model.base` names; for `nano` see `nano`."
-    return _open(_source(settings), settings)
+    located = locate(settings)
+    return _open(located, identify(located), settings)
 
 
-class Located(NamedTuple):
-    "What `model.base` names."
-
-    kind: str  # hub, folder or gguf
-    weights: list[Path]  # Its files of weights; empty for a hub model
-
-
-def locate(settings: Settings) -> Located:
-    "Find the base without reading it; raises `InputError` where it is missing, or a hub model has no revision."
-    base, path = settings.model.base, settings.workspace / Path(settings.model.base).expanduser()
-    if base.endswith(".gguf"):
-        if not path.is_file():
-            raise InputError(f"ccf.toml: model.base = {base!r}: there is no such file ({path})")
-        return Located("gguf", [path])
-    if path.is_dir():
-        weights = sorted(path.glob("*.safetensors"))
-        if not weights:
-            raise InputError(f"ccf.toml: model.base = {base!r}: no *.safetensors in {path}")
-        return Located("folder", weights)
-    if base == "nano" or base.startswith(("/", ".", "~")) or base.count("/") > 1:
-        raise InputError(f"ccf.toml: model.base = {base!r}: there is no such folder ({path})")
-    if settings.model.revision is None:
-        raise InputError(
-            f"ccf.toml: model.base = {base!r} is a hub model, so model.revision is needed: the commit "
-            "hash that its page shows, so that the base never changes under a bundle"
-        )
-    return Located("hub", [])
-
-
-def _source(settings: Settings) -> dict[str, Any]:
-    "Describe `model.base` as a bundle records it, with a hash of its weights."
-    kind, weights = locate(settings)
-    identity = {"sha256": _sha256(weights)} if weights else {"revision": settings.model.revision}
-    return {"kind": kind, "base": settings.model.base, **identity}
-
-
-def _open(source: dict[str, Any], settings: Settings) -> LM:
-    "Load model and tokenizer of a source, on the device and in the dtype for this machine."
+def _open(located: Located, source: Source, settings: Settings) -> LM:
+    "Load model and tokenizer of a base, on the device and in the dtype for this machine."
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    _no_bars()
-    base, kind = source["base"], source["kind"]
-    path = settings.workspace / Path(base).expanduser()
-    where = {"hub": base, "folder": str(path), "gguf": str(path.parent)}[kind]
-    local = {"local_files_only": True}
-    more: dict[str, dict[str, Any]] = {
-        "hub": {"revision": source.get("revision")},
-        "folder": local,
-        "gguf": local | {"gguf_file": path.name},
-    }
-    options = {"trust_remote_code": False, **more[kind]}
-    try:
-        config = AutoConfig.from_pretrained(where, **options)
+    base = located.base
+    located = dataclasses.replace(located, revision=source.revision)  # the commit of a branch
+    weights = {} if located.kind == "gguf" else {"use_safetensors": True}
+    with as_input_error(f"ccf.toml: model.base = {base!r} cannot be loaded"), _quiet():
+        if located.kind == "hub" and located.file("adapter_config.json"):
+            raise InputError(
+                f"ccf.toml: model.base = {base!r} is an adapter, which would be thrown away here; merge "
+                "it into its base first: model.merge_and_unload().save_pretrained(folder)"
+            )
+        config = AutoConfig.from_pretrained(located.where, **located.options)
+        # what else transformers may choose leaves the cap out
+        capped = {} if attention_cap(config) is None else {"attn_implementation": "eager"}
         check_architecture(config, settings, base)
-        tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
-        weights = {} if kind == "gguf" else {"use_safetensors": True}
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=torch.float32, **weights, **options
+        check_quantization(config, base)
+        tokenizer = AutoTokenizer.from_pretrained(located.where, use_fast=True, **located.options)
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            located.where,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            **weights,
+            **capped,
+            **located.options,
         )
-    except (OSError, ValueError, KeyError, ImportError) as e:
-        if isinstance(e, InputError):
-            raise
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise InputError(f"ccf.toml: model.base = {base!r} cannot be loaded: {reason}") from e
-    if kind == "gguf":
-        _repair_gguf(model, tokenizer, path)
-    return _finish(model, tokenizer, source, settings)
+        model, loaded = opened
+        notes = check_weights(model, loaded, base)
+        if located.kind == "gguf":
+            _repair_gguf(model, tokenizer, located.path)
+        logits = measure_logits(model, base)
+    lm = _finish(model, tokenizer, source, settings)
+    return dataclasses.replace(lm, logits=logits, notes=notes)
 
 
 def _finish(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    source: dict[str, Any],
+    source: Source,
     settings: Settings,
 ) -> LM:
     "Move a loaded model to its device and dtype, and look up the answer tokens."
@@ -290,21 +359,18 @@ def _finish(
     return LM(model, tokenizer, yes, no, dtype, reason, source)
 
 
-def _no_bars() -> None:
-    "Switch off the progress bars of transformers: reading and writing weights takes a moment."
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    "Silence the reports and progress bars of transformers: what they say is checked and told here."
     from transformers.utils import logging
 
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
-
-
-def _sha256(files: list[Path]) -> str:
-    "Hash the content of files, in the order given."
-    digest = hashlib.sha256()
-    for file in files:
-        with open(file, "rb") as f:
-            for block in iter(lambda: f.read(1 << 22), b""):
-                digest.update(block)
-    return digest.hexdigest()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #4a0e4108
 SPLITS_DIGITS = {"smollm"}  # values of `tokenizer.ggml.pre` whose numbers are split into digits
@@ -396,7 +462,7 @@ def nano(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    lm = _finish(model, tokenizer, {"kind": "nano"}, settings)
+    lm = _finish(model, tokenizer, Source(kind="nano"), settings)
     use_threads(settings.score.threads, lm.num_parameters())
     _learn_text(lm, texts, settings, seed, steps)
     with torch.no_grad():
@@ -428,16 +494,52 @@ def _learn_text(lm: LM, texts: list[str], settings: Settings, seed: int, steps: 
     lm.model.eval()
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #579c29c9
+class LoraTargets(NamedTuple):
+    "The layers to adapt, by the last part of their names."
+
+    names: list[str]
+    reason: str  # Why these, in words
+
+
+def lora_targets(
+    model: PreTrainedModel,
+    settings: Settings,  # `model.lora_targets`
+) -> LoraTargets:
+    "Choose the linear layers that LoRA adapts; raises `InputError` where a name is not in the model."
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+    from transformers.pytorch_utils import Conv1D
+
+    kinds = (torch.nn.Linear, Conv1D)
+    head = model.get_output_embeddings()
+    paths = [name for name, m in model.named_modules() if isinstance(m, kinds) and m is not head]
+    names = {path.rsplit(".", 1)[-1] for path in paths}
+    if wanted := settings.model.lora_targets:
+        if unknown := [name for name in wanted if name not in names]:
+            raise InputError(
+                f"ccf.toml: model.lora_targets = {unknown[0]!r} is no linear layer of "
+                f"model.base = {settings.model.base!r}, which has {', '.join(sorted(names))}"
+            )
+        return LoraTargets(list(wanted), "as set by model.lora_targets")
+    if {"q_proj", "v_proj"} <= names:
+        return LoraTargets(["q_proj", "v_proj"], "the query and value projections")
+    known = KNOWN.get(model.config.get_text_config().model_type)
+    if isinstance(known, list) and set(known) <= names:
+        return LoraTargets(list(known), "the layers that PEFT adapts in this family")
+    inside = {p.rsplit(".", 1)[-1] for p in paths if "att" in p.rpartition(".")[0].lower()}
+    if inside:
+        return LoraTargets(sorted(inside), "the linear layers of its attention")
+    return LoraTargets(sorted(names), "all its linear layers")
+
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #1b6309b6
 def with_lora(
     lm: LM,
-    settings: Settings,  # `model.lora_rank`
+    settings: Settings,  # `model.lora_rank`, `model.lora_targets`
     seed: int = 0,  # Of the adapter's first weights
 ) -> LM:  # The same weights in place, with an adapter that alone has gradients
-    "Add a LoRA adapter to the query and value projections (alpha = 2 r, dropout 0.05)."
+    "Add a LoRA adapter (alpha = 2 r, dropout 0.05)."
     from peft import LoraConfig, get_peft_model
 
-    modules = {name.rsplit(".", 1)[-1] for name, _ in lm.base.named_modules()}
-    targets = ["q_proj", "v_proj"] if {"q_proj", "v_proj"} <= modules else None
+    targets, reason = lora_targets(lm.base, settings)
     rank = settings.model.lora_rank
     config = LoraConfig(
         r=rank,
@@ -446,31 +548,31 @@ def with_lora(
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with (
+        torch.random.fork_rng(devices=[]),
+        as_input_error(f"ccf.toml: model.base = {lm.source.base!r} cannot be adapted by LoRA"),
+    ):
         torch.manual_seed(seed)
-        try:
-            model = get_peft_model(lm.model, config)
-        except ValueError as e:
-            kind = lm.base.config.model_type
-            raise InputError(f"LoRA does not know which layers to adapt in {kind!r}: {e}") from e
-    return dataclasses.replace(lm, model=model.eval())
+        model = get_peft_model(lm.model, config)
+    adapting = f"LoRA adapts {', '.join(targets)}: {reason}"
+    return dataclasses.replace(lm, model=model.eval(), notes=[*lm.notes, adapting])
 
-
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #71e8608e
 def save(
     lm: LM,
     folder: Path,  # Gets tokenizer/, lm/ and, with an adapter, adapter/
 ) -> None:
-    "Save tokenizer, base source and adapter (or nano weights); nothing is pickled."
-    _no_bars()
+    "Save tokenizer, identity of the base and adapter (or nano weights); nothing is pickled."
     folder = Path(folder)
-    lm.tokenizer.save_pretrained(folder / "tokenizer")
-    (folder / "lm").mkdir(parents=True, exist_ok=True)
-    text = json.dumps(lm.source, indent=2, sort_keys=True) + "\n"
-    (folder / "lm" / "source.json").write_text(text, "utf-8")
-    if lm.source["kind"] == "nano":
-        lm.base.save_pretrained(folder / "lm")
-    if lm.adapted:
-        lm.model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
+    with _quiet():
+        lm.tokenizer.save_pretrained(folder / "tokenizer")
+        (folder / "lm").mkdir(parents=True, exist_ok=True)
+        text = lm.source.model_dump_json(indent=2, exclude_none=True) + "\n"
+        (folder / "lm" / "source.json").write_text(text, "utf-8")
+        if lm.source.kind == "nano":
+            lm.base.save_pretrained(folder / "lm")
+        if lm.adapted:
+            lm.model.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
 
 
 def load_saved(
@@ -480,26 +582,47 @@ def load_saved(
     "Load a saved model; raises `InputError` where the base has changed since."
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    _no_bars()
     folder = Path(folder)
-    source = json.loads((folder / "lm" / "source.json").read_text("utf-8"))
+    source = _read_source(folder / "lm" / "source.json")
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", **local)
-    if source["kind"] == "nano":
-        model = AutoModelForCausalLM.from_pretrained(
-            folder / "lm", dtype=torch.float32, use_safetensors=True, **local
-        )
-        return _finish(model, tokenizer, source, settings)
-    named = {"base": source["base"], "revision": source.get("revision")}
-    with_base = settings.model_copy(update={"model": settings.model.model_copy(update=named)})
-    if _source(with_base) != source:
-        raise InputError(
-            f"{folder / 'lm' / 'source.json'}: the base {source['base']!r} has other weights than when "
-            "this bundle was trained; put the old ones back, or train again"
-        )
-    lm = dataclasses.replace(_open(source, settings), tokenizer=tokenizer)
+    with _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", **local)
+        if source.kind == "nano":
+            model = AutoModelForCausalLM.from_pretrained(
+                folder / "lm", dtype=torch.float32, use_safetensors=True, **local
+            )
+            return _finish(model, tokenizer, source, settings)
+    lm = dataclasses.replace(_open_again(source, folder, settings), tokenizer=tokenizer)
     if (folder / "adapter").is_dir():
         from peft import PeftModel
 
         lm.model = PeftModel.from_pretrained(lm.model, folder / "adapter").eval()
     return lm
+
+# %% ../../nbs/api/lm/03_causal_lm.ipynb #c3e2bb93
+def _read_source(file: Path) -> Source:
+    "Read the identity of a base; raises `InputError` where an earlier version wrote it."
+    try:
+        source = Source.model_validate_json(file.read_text("utf-8"))
+    except ValidationError as e:
+        field = ".".join(map(str, e.errors()[0]["loc"]))
+        raise InputError(f"{file}: {field}: {e.errors()[0]['msg']}; train again") from e
+    if source.kind in ("folder", "gguf") and source.weights is None:
+        raise InputError(
+            f"{file}: was written by an earlier version, which did not record all that the answers of "
+            f"{source.base!r} depend on; train again"
+        )
+    return source
+
+
+def _open_again(source: Source, folder: Path, settings: Settings) -> LM:
+    "Open the base of a bundle, if it is still what it was."
+    named = {"base": source.base, "revision": source.revision}
+    located = locate(settings.model_copy(update={"model": settings.model.model_copy(update=named)}))
+    if changed := source.changes(identify(located)):
+        raise InputError(
+            f"{folder / 'lm' / 'source.json'}: the base {source.base!r} has another "
+            f"{' and '.join(changed)} than when this bundle was trained; put the old files back, or "
+            "train again"
+        )
+    return _open(located, source, settings)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +23,10 @@ __all__ = ['SCHEMA', 'EXPORT_LIBRARIES', 'ROW_ALIGNMENT', 'merge_adapter', 'embe
            'read', 'load_or_export']
 
 # %% ../../nbs/api/lm/08_checkpoint.ipynb #998a4200
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
 def merge_adapter(
     lm: LM,
 ) -> dict[str, torch.Tensor]:  # Weights of `lm.base` by name, in its dtype
@@ -32,7 +37,7 @@ def merge_adapter(
     tied = ends[0].weight is ends[1].weight
     if tied and any(hasattr(end, "lora_A") for end in ends):
         raise InputError(
-            f"model.base = {lm.source.get('base')!r}: its embeddings are tied to its head, and the "
+            f"model.base = {lm.source.base!r}: its embeddings are tied to its head, and the "
             "adapter is on them: merging it would move the logits; use the packed engine"
         )
     from peft import PeftModel
@@ -53,7 +58,7 @@ def embedding_scale(
     scale = float((seen * stored).sum() / (stored * stored).sum())
     if not torch.allclose(seen, scale * stored, rtol=1e-2, atol=1e-6):
         raise InputError(
-            f"model.base = {lm.source.get('base', 'nano')!r}: its embeddings are not a scaled table, so "
+            f"model.base = {lm.source.base!r}: its embeddings are not a scaled table, so "
             "slots cannot be rows of it; use the packed engine"
         )
     return 1.0 if abs(scale - 1) < 1e-6 else scale
@@ -102,20 +107,30 @@ def export(
     "Write a serving checkpoint and move it into place in one step."
     from safetensors.torch import save_file
 
+    from transformers.core_model_loading import revert_weight_conversion
+
+    if lm.logits.cap is not None:
+        raise InputError(
+            f"score.engine = 'vllm': model.base = {lm.source.base!r} caps its logits at "
+            f"{lm.logits.cap:g}, which a classifier's head cannot; use the packed engine"
+        )
     base, weights, scale = lm.base, merge_adapter(lm), embedding_scale(lm)
     table_name, head_name = (
         _name_of(base, part) for part in (base.get_input_embeddings(), base.get_output_embeddings())
     )
+    score = {}
     for name in ("weight", "bias"):
         head = weights.pop(f"{head_name}.{name}", None)
         if head is not None:
             yes, no = head[lm.yes_id].float(), head[lm.no_id].float()
-            weights[f"score.{name}"] = (yes - no)[None]
+            score[f"score.{name}"] = ((yes - no) * lm.logits.scale)[None]
     V, d = lm.vocab_rows, lm.hidden
     rows = -(-(V + block + capacity) // ROW_ALIGNMENT) * ROW_ALIGNMENT
     table = torch.zeros(rows, d, dtype=lm.dtype)
     table[:V] = weights[f"{table_name}.weight"]
     weights[f"{table_name}.weight"] = table
+    # names and layout in memory may not be those on disk, which servers read
+    weights = revert_weight_conversion(base, weights) | score
     config = copy.deepcopy(base.config)
     kind = type(base).__name__.replace("ForCausalLM", "").replace("LMHeadModel", "")
     config.update(
@@ -133,6 +148,7 @@ def export(
     weights = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
     save_file(weights, staged / "model.safetensors", {"format": "pt"})
     config.save_pretrained(staged)
+    _drop_unknown_keys(staged / "config.json", type(config))
     lm.tokenizer.save_pretrained(staged)
     made = Checkpoint(
         folder=folder,
@@ -150,6 +166,15 @@ def export(
     if atomic.swap_in(staged, folder):
         atomic.remove(staged)
     return made
+
+
+def _drop_unknown_keys(file: Path, kind: type[PreTrainedConfig]) -> None:
+    "Remove keys from a config.json that its class does not know: a server may believe them."
+    known = {"model_type", "architectures", "num_labels", "id2label", "label2id"}
+    known |= {field.name for field in fields(kind)}
+    config = json.loads(file.read_text("utf-8"))
+    kept = {key: value for key, value in config.items() if key in known}
+    file.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
 # %% ../../nbs/api/lm/08_checkpoint.ipynb #76f8f9d6
 def read(

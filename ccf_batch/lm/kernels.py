@@ -94,6 +94,7 @@ class PaddedSequences:
         v_SE: Tensor,  # [keys, S, E]
         scaling: float,
         dropout: float = 0.0,
+        cap: float | None = None,  # Scores become cap · tanh(score / cap), as in Gemma 2
         only_keys: bool = False,  # No other keys to merge with: no log-sum-exp is computed
     ) -> PartialAttention:
         "Compute softmax attention and its log-sum-exp."
@@ -106,7 +107,9 @@ class PaddedSequences:
             q_NHQD = q_NHQD.reshape(N, S, H // S * Q, D)
         bias = None if self.bias_NK is None else self.bias_NK[:, None, None, :]
         args = q_NHQD, k_NSKD, v_NSKE, bias, self.causal, scaling
-        if only_keys:
+        if cap is not None:  # no kernel of torch has a cap
+            out, lse = _reference_attention(*args, dropout, cap)
+        elif only_keys:
             out = F.scaled_dot_product_attention(
                 q_NHQD, k_NSKD, v_NSKE, bias, dropout, self.causal, scale=scaling
             )
@@ -142,9 +145,12 @@ def _reference_attention(
     causal: bool,
     scaling: float,
     dropout: float,
+    cap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     "Compute attention by its definition; differentiable."
     score = (q * scaling) @ k.transpose(2, 3)
+    if cap is not None:
+        score = cap * torch.tanh(score / cap)
     if bias is not None:
         score = score + bias
     if causal:
@@ -193,10 +199,11 @@ class VarlenSequences:
         v_SD: Tensor,
         scaling: float,
         dropout: float = 0.0,
+        cap: float | None = None,
         only_keys: bool = False,
     ) -> PartialAttention:
-        "Compute attention as `PaddedSequences.attend` does, without gradient and dropout."
-        assert not dropout, "the varlen kernel has no dropout"
+        "Compute attention as `PaddedSequences.attend` does, without gradient, dropout and cap."
+        assert not dropout and cap is None, "the varlen kernel has neither"
         from torch.nn.attention.varlen import AuxRequest, varlen_attn
 
         T, H, _ = q_THD.shape

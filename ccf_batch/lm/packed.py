@@ -5,6 +5,7 @@
 # %% ../../nbs/api/lm/06_packed.ipynb #1fbf1f1c
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import torch
 from ..base.errors import InputError
 from ..data.ragged import offsets_of, spans
 from .attention import DeviceLayout, last_tokens_only, layout_of, packed_attention
+from .base_files import as_input_error
 from .causal_lm import LM
 from .kernels import supports_varlen, to_device
 from .prompt import Groups, Suffixes
@@ -34,7 +36,7 @@ def packed_margins(
 ) -> torch.Tensor:  # float32 [C] margins, offsets added
     "Compute z_yes − z_no of each candidate in one packed forward pass; differentiable in weights and rows."
     assert not groups.rejected.any(), "rejected pairs have no margin; take() the others"
-    varlen = supports_varlen(lm.device, lm.dtype)
+    varlen = supports_varlen(lm.device, lm.dtype) and lm.attention_cap is None
     layout = layout_of(groups, suffixes, varlen)
     embeds_Td = _embeddings(lm, layout.ids, user_rows_Bd, item_rows_Id, groups)
     device_layout = DeviceLayout.of(layout, embeds_Td.device, embeds_Td.dtype, varlen)
@@ -91,43 +93,47 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}  # on margins of a size 
 
 def check_parity(
     lm: LM,
+    max_tokens: int,  # `prompt.max_tokens`, at least 16
 ) -> float:  # The largest difference
     "Compare packed margins with the model's own; raises `InputError` where they differ."
-    rng = np.random.default_rng(0)
-    V, lengths = lm.vocab_rows, np.array([3, 5, 2, 4])
-    suffixes = Suffixes(rng.integers(V, size=14).astype(np.int32), offsets_of(lengths))
-    groups = Groups(
-        prefix_ids=rng.integers(V, size=18).astype(np.int32),
-        prefix_offsets=np.array([0, 11, 18]),
-        candidate=np.array([0, 1, 2, 3, 1], np.int32),
-        candidate_offsets=np.array([0, 3, 5]),
-        offset=np.zeros(5, np.float32),
-        rejected=np.zeros(5, bool),
-        vocab_rows=V,
-        block=1,
-    )
+    base = f"ccf.toml: model.base = {lm.source.base!r}"
+    groups, suffixes = _probe(lm.vocab_rows, max_tokens)
     rows = torch.zeros(1, lm.hidden, device=lm.device)
     was_training = lm.model.training
     lm.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), as_input_error(f"{base} cannot be packed"):
             ours = packed_margins(lm, rows, rows, groups, suffixes)
-            theirs = torch.stack(
-                [_unpacked_margin(lm, ids) for ids in full_prompts(groups, suffixes)]
-            )
-    except (InputError, TypeError, ValueError, RuntimeError) as e:
-        name = lm.source.get("base", "nano")
-        raise InputError(f"ccf.toml: model.base = {name!r} cannot be packed: {e}") from e
+            prompts = full_prompts(groups, suffixes)
+            theirs = torch.stack([_unpacked_margin(lm, ids) for ids in prompts])
     finally:
         lm.model.train(was_training)
     worst = float((ours - theirs).abs().max())
     scale = max(1.0, float(theirs.abs().max()))
     if not worst <= TOLERANCE[lm.dtype] * scale:
         raise InputError(
-            f"ccf.toml: model.base = {lm.source.get('base', 'nano')!r}: packed margins differ from the "
-            f"model's own by {worst:.2g}; this architecture ({lm.base.config.model_type}) is not supported"
+            f"{base}: packed margins differ from the model's own by {worst:.2g}; this architecture "
+            f"({lm.base.config.model_type}) is not supported"
         )
     return worst
+
+# %% ../../nbs/api/lm/06_packed.ipynb #12293fc3
+def _probe(vocab_rows: int, max_tokens: int) -> tuple[Groups, Suffixes]:
+    "Make prompts of random text for two users: one of `max_tokens` tokens, one of at most 11."
+    rng = np.random.default_rng(0)
+    lengths, prefixes = np.array([3, 5, 2, 4]), np.array([max_tokens - 5, 7])
+    suffixes = Suffixes(rng.integers(vocab_rows, size=14).astype(np.int32), offsets_of(lengths))
+    groups = Groups(
+        prefix_ids=rng.integers(vocab_rows, size=prefixes.sum()).astype(np.int32),
+        prefix_offsets=offsets_of(prefixes),
+        candidate=np.array([0, 1, 2, 3, 1], np.int32),
+        candidate_offsets=np.array([0, 3, 5]),
+        offset=np.zeros(5, np.float32),
+        rejected=np.zeros(5, bool),
+        vocab_rows=vocab_rows,
+        block=1,
+    )
+    return groups, suffixes
 
 
 def full_prompts(
@@ -143,7 +149,10 @@ def full_prompts(
 
 def _unpacked_margin(lm: LM, ids: np.ndarray) -> torch.Tensor:
     "Compute the margin of one text prompt by the model's own forward pass."
-    logits = lm.model(input_ids=torch.from_numpy(ids)[None].to(lm.device)).logits[0, -1].float()
+    last = {"logits_to_keep": 1}  # of a long prompt, all logits may be gigabytes
+    keep = last if "logits_to_keep" in inspect.signature(lm.base.forward).parameters else {}
+    ids_1T = torch.from_numpy(ids)[None].to(lm.device)
+    logits = lm.model(input_ids=ids_1T, use_cache=False, **keep).logits[0, -1].float()
     return logits[lm.yes_id] - logits[lm.no_id]
 
 # %% ../../nbs/api/lm/06_packed.ipynb #6fda5610
@@ -152,6 +161,7 @@ class Engine(Protocol):
 
     name: str  # Value of `score.engine`, also in manifests
     tokens: int  # Tokens computed so far
+    notes: list[str]  # What was checked as it started, in sentences
 
     def score(
         self,
@@ -220,8 +230,10 @@ class PackedEngine:
         suffixes: Suffixes,  # Of the whole catalogue
         item_rows_Id: torch.Tensor,  # [I, d] slot rows of the whole catalogue
         token_budget: int,  # Tokens of one pass
+        max_tokens: int,  # Of one prompt: longer ones must have been rejected
     ):
-        check_parity(lm)
+        parity = check_parity(lm, max_tokens)
+        self.notes = [f"packed margins within {parity:.0e} of the model's own"]
         self.lm, self.suffixes, self.token_budget = lm, suffixes, token_budget
         self.item_rows_Id = item_rows_Id.detach().to(lm.device, lm.dtype)
         self.tokens = 0

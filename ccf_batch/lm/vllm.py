@@ -12,7 +12,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ __all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes
 # %% ../../nbs/api/lm/09_vllm.ipynb #f3967323
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-    from vllm import LLM
+    from vllm import LLM, PoolingParams
+    from vllm.outputs import ClassificationRequestOutput
 
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the schedule depends on the requests alone
@@ -114,12 +115,16 @@ def start(
             )
         except torch.OutOfMemoryError:
             raise
-        except (ImportError, OSError, RuntimeError, ValueError) as e:
-            base = lm.source.get("base", "nano")
-            raise InputError(
-                f"score.engine = 'vllm': vLLM cannot serve model.base = {base!r}: {_reason(e)}; "
-                "use the packed engine"
-            ) from e
+        except Exception as e:
+            raise _cannot_serve(lm.source.base, e) from e
+
+
+def _cannot_serve(base: str, error: Exception) -> InputError:
+    "Say that vLLM cannot serve a base, and why."
+    return InputError(
+        f"score.engine = 'vllm': vLLM cannot serve model.base = {base!r}: {_reason(error)}; "
+        "use the packed engine"
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -168,11 +173,12 @@ class VllmEngine:
         key: str,  # A bundle's id, or another name of exactly these weights
         block: int,  # B
     ):
-        self.suffixes = suffixes
+        self.suffixes, self.base = suffixes, lm.source.base
         self.made = checkpoint.load_or_export(lm, folder, key, block, len(item_rows_Id))
         self.llm = start(self.made, lm, token_budget, max_tokens)
         self.write(self.made.vocab_rows + block, item_rows_Id)
         self.tokens = 0
+        self.notes: list[str] = []
 
     def write(
         self,
@@ -210,11 +216,22 @@ class VllmEngine:
         for start in range(0, len(pairs), IN_FLIGHT):
             part = pairs[start : start + IN_FLIGHT]
             prompts = [{"prompt_token_ids": ids} for ids in self._prompts(groups, part)]
-            answers = self.llm.classify(prompts, pooling_params=raw, use_tqdm=False)
+            answers = self._classify(prompts, raw)
             margin_C[part] = [answer.outputs.probs[0] for answer in answers]
             prompt_tokens = sum(len(prompt["prompt_token_ids"]) for prompt in prompts)
             self.tokens += prompt_tokens - sum(answer.num_cached_tokens for answer in answers)
         return margin_C + groups.offset
+
+    def _classify(
+        self, prompts: list[dict[str, Any]], parameters: PoolingParams
+    ) -> list[ClassificationRequestOutput]:
+        "Compute the outputs of prompts; raises `InputError` where vLLM cannot."
+        try:
+            return self.llm.classify(prompts, pooling_params=parameters, use_tqdm=False)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as e:
+            raise _cannot_serve(self.base, e) from e
 
     def _prompts(self, groups: Groups, pairs: np.ndarray) -> Iterator[list[int]]:
         "Generate the ids of each pair's prompt; a prefix is converted once for all its candidates."

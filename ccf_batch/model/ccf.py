@@ -155,7 +155,7 @@ def untrained(
     for slot_fusion, features in ((fusion.item, items), (fusion.user, users)):
         slot_fusion.standardize(torch.from_numpy(features.vector[features.known]))
     has_offset = settings.train.loss == "listwise" or settings.train.offset
-    starts_at_zero = lm.source["kind"] == "nano" or not has_offset
+    starts_at_zero = lm.source.kind == "nano" or not has_offset
     return Model(
         settings=settings,
         template=resolve_template(settings),

@@ -38,7 +38,8 @@ def packed_engine(
     model: Model, suffixes: Suffixes, item_rows_Id: Tensor, token_budget: int
 ) -> Engine:
     "Make the packed engine."
-    return PackedEngine(model.lm, suffixes, item_rows_Id, token_budget)
+    sizes = token_budget, model.settings.prompt.max_tokens
+    return PackedEngine(model.lm, suffixes, item_rows_Id, *sizes)
 
 # %% ../../nbs/api/model/02_scorer.ipynb #e013d3b9
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ class Scorer:
     def dtype_reason(self) -> str:
         "Why that number format, in words."
         return self.model.lm.dtype_reason
+
+    @property
+    def notes(self) -> list[str]:
+        "Sentences about a pretrained base."
+        lm = self.model.lm
+        return [] if lm.source.kind == "nano" else [*self.engine.notes, *lm.notes]
 
     def score(
         self,

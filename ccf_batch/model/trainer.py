@@ -173,7 +173,7 @@ def training_stages(model: Model) -> list[TrainingStage]:
     if model.template == "text":
         return [text]
     mode = model.settings.train.stages
-    if mode == "joint" or (mode == "auto" and model.lm.source["kind"] == "nano"):
+    if mode == "joint" or (mode == "auto" and model.lm.source.kind == "nano"):
         return [TrainingStage("joint", model.template, ("lm", "fusion", "answer"))]
     return [text, TrainingStage("slots", model.template, ("fusion", "answer"))]
 

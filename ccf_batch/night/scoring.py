@@ -10,7 +10,7 @@ import platform
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -68,6 +68,8 @@ class BatchScorer(Protocol):
     def dtype(self) -> str: ...
     @property
     def dtype_reason(self) -> str: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
     def score(self, batch: Batch) -> Counted: ...
     def close(self) -> None: ...
 

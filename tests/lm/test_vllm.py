@@ -114,7 +114,7 @@ def world_of(folder, lm, size=1.0):
     users = size * torch.randn(USERS, lm.hidden, generator=torch.Generator().manual_seed(0))
     items = size * torch.randn(ITEMS, lm.hidden, generator=torch.Generator().manual_seed(1))
     engine = VllmEngine(lm, suffixes, items, BUDGET, MAX_TOKENS, folder / "serving", "x", BLOCK)
-    packed = PackedEngine(lm, suffixes, items, BUDGET)
+    packed = PackedEngine(lm, suffixes, items, BUDGET, MAX_TOKENS)
     return SimpleNamespace(
         lm=lm, suffixes=suffixes, users=users, items=items, engine=engine, packed=packed
     )
