@@ -163,10 +163,11 @@ def _commit(located: Located) -> str:
     assert located.revision is not None
     if COMMIT.fullmatch(located.revision):
         return located.revision
-    from transformers import AutoConfig
+    from transformers.utils import cached_file
 
-    commit = AutoConfig.from_pretrained(located.where, **located.options)._commit_hash
-    if commit is None:
+    config = cached_file(located.base, "config.json", revision=located.revision)
+    commit = Path(config or "").parent.name  # the cache keeps a folder for each commit
+    if not COMMIT.fullmatch(commit):
         raise InputError(
             f"ccf.toml: model.revision = {located.revision!r}: its commit is not known here; give the "
             "commit hash that the model's page shows"
