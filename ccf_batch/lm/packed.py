@@ -9,7 +9,7 @@ import inspect
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from .kernels import supports_varlen, to_device
 from .prompt import Groups, Suffixes
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'packed_margins', 'check_parity', 'full_prompts', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
+__all__ = ['TOLERANCE', 'packed_margins', 'check_parity', 'Difference', 'largest_difference', 'probe', 'full_prompts',
+           'own_margins', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
 
 # %% ../../nbs/api/lm/06_packed.ipynb #00cf589b
 def packed_margins(
@@ -96,29 +97,40 @@ def check_parity(
     max_tokens: int,  # `prompt.max_tokens`, at least 16
 ) -> float:  # The largest difference
     "Compare packed margins with the model's own; raises `InputError` where they differ."
-    base = f"ccf.toml: model.base = {lm.source.base!r}"
-    groups, suffixes = _probe(lm.vocab_rows, max_tokens)
+    groups, suffixes = probe(lm.vocab_rows, max_tokens)
     rows = torch.zeros(1, lm.hidden, device=lm.device)
-    was_training = lm.model.training
+    base, was_training = f"ccf.toml: model.base = {lm.source.base!r}", lm.model.training
     lm.model.eval()
     try:
         with torch.no_grad(), as_input_error(f"{base} cannot be packed"):
-            ours = packed_margins(lm, rows, rows, groups, suffixes)
-            prompts = full_prompts(groups, suffixes)
-            theirs = torch.stack([_unpacked_margin(lm, ids) for ids in prompts])
+            packed_C = packed_margins(lm, rows, rows, groups, suffixes).cpu().numpy()
+            own_C = own_margins(lm, groups, suffixes)
     finally:
         lm.model.train(was_training)
-    worst = float((ours - theirs).abs().max())
-    scale = max(1.0, float(theirs.abs().max()))
-    if not worst <= TOLERANCE[lm.dtype] * scale:
+    worst = largest_difference(packed_C, own_C, lm.dtype)
+    if worst.refused:
         raise InputError(
-            f"{base}: packed margins differ from the model's own by {worst:.2g}; this architecture "
-            f"({lm.base.config.model_type}) is not supported"
+            f"{base}: packed margins differ from the model's own by {worst.difference:.2g}; this "
+            f"architecture ({lm.base.config.model_type}) is not supported"
         )
-    return worst
+    return worst.difference
+
+
+class Difference(NamedTuple):
+    "Largest difference between margins and the model's own."
+
+    difference: float
+    refused: bool  # Beyond the tolerance of the dtype, or not a number
+
+
+def largest_difference(margin_C: np.ndarray, own_C: np.ndarray, dtype: torch.dtype) -> Difference:
+    "Find the largest difference, and compare it with the tolerance."
+    worst = float(np.abs(margin_C - own_C).max())
+    scale = max(1.0, float(np.abs(own_C).max()))
+    return Difference(worst, not worst <= TOLERANCE[dtype] * scale)
 
 # %% ../../nbs/api/lm/06_packed.ipynb #12293fc3
-def _probe(vocab_rows: int, max_tokens: int) -> tuple[Groups, Suffixes]:
+def probe(vocab_rows: int, max_tokens: int) -> tuple[Groups, Suffixes]:
     "Make prompts of random text for two users: one of `max_tokens` tokens, one of at most 11."
     rng = np.random.default_rng(0)
     lengths, prefixes = np.array([3, 5, 2, 4]), np.array([max_tokens - 5, 7])
@@ -147,13 +159,21 @@ def full_prompts(
     return [np.concatenate([prefix[g], suffix[r]]) for g, r in pairs]
 
 
-def _unpacked_margin(lm: LM, ids: np.ndarray) -> torch.Tensor:
-    "Compute the margin of one text prompt by the model's own forward pass."
+@torch.no_grad()
+def own_margins(
+    lm: LM,
+    groups: Groups,  # Of text alone
+    suffixes: Suffixes,
+) -> np.ndarray:  # float32 [C]
+    "Compute the margins of prompts, one at a time, by the model's own forward pass and head."
     last = {"logits_to_keep": 1}  # of a long prompt, all logits may be gigabytes
     keep = last if "logits_to_keep" in inspect.signature(lm.base.forward).parameters else {}
-    ids_1T = torch.from_numpy(ids)[None].to(lm.device)
-    logits = lm.model(input_ids=ids_1T, use_cache=False, **keep).logits[0, -1].float()
-    return logits[lm.yes_id] - logits[lm.no_id]
+    margins = []
+    for ids in full_prompts(groups, suffixes):
+        ids_1T = torch.from_numpy(ids)[None].to(lm.device)
+        logits = lm.model(input_ids=ids_1T, use_cache=False, **keep).logits[0, -1].float()
+        margins.append((logits[lm.yes_id] - logits[lm.no_id]).item())
+    return np.array(margins, np.float32)
 
 # %% ../../nbs/api/lm/06_packed.ipynb #6fda5610
 class Engine(Protocol):

@@ -10,9 +10,9 @@ import gc
 import os
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from ..base.errors import InputError
 from . import checkpoint
 from .causal_lm import LM
+from .packed import full_prompts, largest_difference, own_margins, probe
 from .prompt import Groups, Suffixes
 
 # %% auto #0
@@ -29,8 +30,7 @@ __all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes
 # %% ../../nbs/api/lm/09_vllm.ipynb #f3967323
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-    from vllm import LLM, PoolingParams
-    from vllm.outputs import ClassificationRequestOutput
+    from vllm import LLM
 
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the schedule depends on the requests alone
@@ -173,12 +173,14 @@ class VllmEngine:
         key: str,  # A bundle's id, or another name of exactly these weights
         block: int,  # B
     ):
-        self.suffixes, self.base = suffixes, lm.source.base
+        self.suffixes, self.base, self.tokens = suffixes, lm.source.base, 0
+        checked = probe(lm.vocab_rows, max_tokens)
+        own_C = own_margins(lm, *checked)  # first: vLLM may change the classes of transformers
         self.made = checkpoint.load_or_export(lm, folder, key, block, len(item_rows_Id))
         self.llm = start(self.made, lm, token_budget, max_tokens)
         self.write(self.made.vocab_rows + block, item_rows_Id)
+        self.notes = [self._check(*checked, own_C, lm.dtype)]
         self.tokens = 0
-        self.notes: list[str] = []
 
     def write(
         self,
@@ -206,32 +208,46 @@ class VllmEngine:
         user_rows_Bd: torch.Tensor,  # [G, d]
     ) -> np.ndarray:  # float32 [C]; NaN where rejected
         "Compute the margins of all candidates, offsets added."
-        from vllm import PoolingParams
-
         assert (groups.vocab_rows, groups.block) == (self.made.vocab_rows, self.made.block)
         self.write(groups.vocab_rows, user_rows_Bd)
         margin_C = np.full(len(groups.candidate), np.nan, np.float32)
         pairs = np.flatnonzero(~groups.rejected)
-        raw = PoolingParams(use_activation=False)
         for start in range(0, len(pairs), IN_FLIGHT):
             part = pairs[start : start + IN_FLIGHT]
-            prompts = [{"prompt_token_ids": ids} for ids in self._prompts(groups, part)]
-            answers = self._classify(prompts, raw)
-            margin_C[part] = [answer.outputs.probs[0] for answer in answers]
-            prompt_tokens = sum(len(prompt["prompt_token_ids"]) for prompt in prompts)
-            self.tokens += prompt_tokens - sum(answer.num_cached_tokens for answer in answers)
+            margin_C[part] = self._margins(list(self._prompts(groups, part)))
         return margin_C + groups.offset
 
-    def _classify(
-        self, prompts: list[dict[str, Any]], parameters: PoolingParams
-    ) -> list[ClassificationRequestOutput]:
-        "Compute the outputs of prompts; raises `InputError` where vLLM cannot."
+    def _margins(
+        self,
+        prompts: Sequence[list[int]],  # Ids over the extended vocabulary
+    ) -> list[float]:
+        "Compute the margins of prompts; raises `InputError` where vLLM cannot."
+        from vllm import PoolingParams
+
+        asked = [{"prompt_token_ids": ids} for ids in prompts]
+        raw = PoolingParams(use_activation=False)
         try:
-            return self.llm.classify(prompts, pooling_params=parameters, use_tqdm=False)
+            answers = self.llm.classify(asked, pooling_params=raw, use_tqdm=False)
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as e:
             raise _cannot_serve(self.base, e) from e
+        self.tokens += sum(map(len, prompts)) - sum(answer.num_cached_tokens for answer in answers)
+        return [answer.outputs.probs[0] for answer in answers]
+
+    def _check(
+        self, groups: Groups, suffixes: Suffixes, own_C: np.ndarray, dtype: torch.dtype
+    ) -> str:
+        "Compare the margins of a few prompts with the model's own; raises `InputError` where they differ."
+        prompts = [ids.tolist() for ids in full_prompts(groups, suffixes)]
+        worst = largest_difference(np.array(self._margins(prompts), np.float32), own_C, dtype)
+        if worst.refused:
+            self.close()
+            raise InputError(
+                f"score.engine = 'vllm': margins of model.base = {self.base!r} differ from the model's "
+                f"own by {worst.difference:.2g}; use the packed engine"
+            )
+        return f"margins of vLLM within {worst.difference:.0e} of the model's own"
 
     def _prompts(self, groups: Groups, pairs: np.ndarray) -> Iterator[list[int]]:
         "Generate the ids of each pair's prompt; a prefix is converted once for all its candidates."
