@@ -567,13 +567,6 @@ def oracle(folder: Path, adapter: Path, case: Case, answers: tuple[int, int], dt
 # -- the product's door ---------------------------------------------------------------------------
 
 
-def check_parity(lm, max_tokens: int) -> float:
-    "The product's own check of a base."
-    from ccf_batch.lm import packed
-
-    return packed.check_parity(lm)
-
-
 @dataclasses.dataclass(frozen=True)
 class Expected:
     "What the library says of a case."
@@ -624,6 +617,7 @@ def enter(settings: Settings, seed: int, bundle: Path, row: dict) -> LM:
     import torch
 
     from ccf_batch.lm import causal_lm
+    from ccf_batch.lm.packed import check_parity
 
     lm = causal_lm.with_lora(causal_lm.load(settings), settings)
     random = torch.Generator().manual_seed(seed)

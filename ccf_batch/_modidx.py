@@ -1486,6 +1486,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'ccf_batch.lm.packed.PackedEngine.score': ( 'api/lm/packed.html#packedengine.score',
                                                                                  'ccf_batch/lm/packed.py'),
                                      'ccf_batch.lm.packed._embeddings': ('api/lm/packed.html#_embeddings', 'ccf_batch/lm/packed.py'),
+                                     'ccf_batch.lm.packed._slot_rows': ('api/lm/packed.html#_slot_rows', 'ccf_batch/lm/packed.py'),
                                      'ccf_batch.lm.packed.check_parity': ('api/lm/packed.html#check_parity', 'ccf_batch/lm/packed.py'),
                                      'ccf_batch.lm.packed.copy_to_host': ('api/lm/packed.html#copy_to_host', 'ccf_batch/lm/packed.py'),
                                      'ccf_batch.lm.packed.full_prompts': ('api/lm/packed.html#full_prompts', 'ccf_batch/lm/packed.py'),

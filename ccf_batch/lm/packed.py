@@ -23,8 +23,8 @@ from .kernels import supports_varlen, to_device
 from .prompt import Groups, Suffixes
 
 # %% auto #0
-__all__ = ['TOLERANCE', 'packed_margins', 'check_parity', 'Difference', 'largest_difference', 'probe', 'full_prompts',
-           'own_margins', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
+__all__ = ['TOLERANCE', 'TEXT_PAIRS', 'packed_margins', 'check_parity', 'Difference', 'largest_difference', 'probe',
+           'full_prompts', 'own_margins', 'Engine', 'packs', 'copy_to_host', 'PackedEngine']
 
 # %% ../../nbs/api/lm/06_packed.ipynb #00cf589b
 def packed_margins(
@@ -98,13 +98,13 @@ def check_parity(
 ) -> float:  # The largest difference
     "Compare packed margins with the model's own; raises `InputError` where they differ."
     groups, suffixes = probe(lm.vocab_rows, max_tokens)
-    rows = torch.zeros(1, lm.hidden, device=lm.device)
+    rows = _slot_rows(lm)
     base, was_training = f"ccf.toml: model.base = {lm.source.base!r}", lm.model.training
     lm.model.eval()
     try:
         with torch.no_grad(), as_input_error(f"{base} cannot be packed"):
             packed_C = packed_margins(lm, rows, rows, groups, suffixes).cpu().numpy()
-            own_C = own_margins(lm, groups, suffixes)
+            own_C = own_margins(lm, groups, suffixes, rows)
     finally:
         lm.model.train(was_training)
     worst = largest_difference(packed_C, own_C, lm.dtype)
@@ -130,22 +130,35 @@ def largest_difference(margin_C: np.ndarray, own_C: np.ndarray, dtype: torch.dty
     return Difference(worst, not worst <= TOLERANCE[dtype] * scale)
 
 # %% ../../nbs/api/lm/06_packed.ipynb #12293fc3
+TEXT_PAIRS = 5  # of the probe, the first ones: their prompts have no slots
+
+
 def probe(vocab_rows: int, max_tokens: int) -> tuple[Groups, Suffixes]:
-    "Make prompts of random text for two users: one of `max_tokens` tokens, one of at most 11."
+    "Make prompts of three users: one of `max_tokens` tokens, others of at most 12; the third's have slots."
     rng = np.random.default_rng(0)
-    lengths, prefixes = np.array([3, 5, 2, 4]), np.array([max_tokens - 5, 7])
-    suffixes = Suffixes(rng.integers(vocab_rows, size=14).astype(np.int32), offsets_of(lengths))
+    lengths, prefixes = np.array([3, 5, 2, 4, 3]), np.array([max_tokens - 5, 7, 8])
+    suffix_ids = rng.integers(vocab_rows, size=lengths.sum()).astype(np.int32)
+    prefix_ids = rng.integers(vocab_rows, size=prefixes.sum()).astype(np.int32)
+    prefix_ids[-3] = vocab_rows  # the user's slot, and an item's at the end of the suffix
+    suffix_ids[-1] = vocab_rows + 1
     groups = Groups(
-        prefix_ids=rng.integers(vocab_rows, size=prefixes.sum()).astype(np.int32),
+        prefix_ids=prefix_ids,
         prefix_offsets=offsets_of(prefixes),
-        candidate=np.array([0, 1, 2, 3, 1], np.int32),
-        candidate_offsets=np.array([0, 3, 5]),
-        offset=np.zeros(5, np.float32),
-        rejected=np.zeros(5, bool),
+        candidate=np.array([0, 1, 2, 3, 1, 4, 0], np.int32),
+        candidate_offsets=np.array([0, 3, TEXT_PAIRS, 7]),
+        offset=np.zeros(7, np.float32),
+        rejected=np.zeros(7, bool),
         vocab_rows=vocab_rows,
         block=1,
     )
-    return groups, suffixes
+    return groups, Suffixes(suffix_ids, offsets_of(lengths))
+
+
+def _slot_rows(lm: LM) -> torch.Tensor:  # [1, d] in float32
+    "Make a slot row of the size of the model's embeddings."
+    size = lm.embed(torch.arange(min(lm.vocab_rows, 64), device=lm.device)).float().std()
+    random = torch.randn(1, lm.hidden, generator=torch.Generator().manual_seed(0))
+    return random.to(lm.device) * size
 
 
 def full_prompts(
@@ -162,16 +175,20 @@ def full_prompts(
 @torch.no_grad()
 def own_margins(
     lm: LM,
-    groups: Groups,  # Of text alone
+    groups: Groups,
     suffixes: Suffixes,
+    rows_1d: torch.Tensor | None = None,  # [1, d] of every slot; None: there are none
 ) -> np.ndarray:  # float32 [C]
     "Compute the margins of prompts, one at a time, by the model's own forward pass and head."
     last = {"logits_to_keep": 1}  # of a long prompt, all logits may be gigabytes
     keep = last if "logits_to_keep" in inspect.signature(lm.base.forward).parameters else {}
     margins = []
-    for ids in full_prompts(groups, suffixes):
-        ids_1T = torch.from_numpy(ids)[None].to(lm.device)
-        logits = lm.model(input_ids=ids_1T, use_cache=False, **keep).logits[0, -1].float()
+    for ids_T in full_prompts(groups, suffixes):
+        prompt = {"input_ids": to_device(ids_T, lm.device)[None]}
+        if (ids_T >= lm.vocab_rows).any():
+            assert rows_1d is not None
+            prompt = {"inputs_embeds": _embeddings(lm, ids_T, rows_1d, rows_1d, groups)[None]}
+        logits = lm.model(**prompt, use_cache=False, **keep).logits[0, -1].float()
         margins.append((logits[lm.yes_id] - logits[lm.no_id]).item())
     return np.array(margins, np.float32)
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ..base.errors import InputError
 from . import checkpoint
 from .causal_lm import LM
-from .packed import full_prompts, largest_difference, own_margins, probe
+from .packed import TEXT_PAIRS, full_prompts, largest_difference, own_margins, probe
 from .prompt import Groups, Suffixes
 
 # %% auto #0
@@ -174,7 +174,8 @@ class VllmEngine:
         block: int,  # B
     ):
         self.suffixes, self.base, self.tokens = suffixes, lm.source.base, 0
-        checked = probe(lm.vocab_rows, max_tokens)
+        groups, texts = probe(lm.vocab_rows, max_tokens)
+        checked = groups.take(np.arange(TEXT_PAIRS)), texts
         own_C = own_margins(lm, *checked)  # first: vLLM may change the classes of transformers
         self.made = checkpoint.load_or_export(lm, folder, key, block, len(item_rows_Id))
         self.llm = start(self.made, lm, token_budget, max_tokens)
