@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from ..base.errors import InputError
-from .prompt import TextTokenizer, answer_ids, resolve_template, wording
+from .prompt import resolve_template, wording
+from .tokenizer import TextTokenizer, answer_ids, load_tokenizer
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'SPLITS_DIGITS', 'NANO_VOCABULARY', 'LM', 'ComputeDtype', 'pick_dtype',
-           'use_threads', 'check_architecture', 'load', 'Located', 'locate', 'nano_tokenizer', 'nano', 'with_lora',
-           'save', 'load_saved']
+__all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'NANO_VOCABULARY', 'LM', 'ComputeDtype', 'pick_dtype', 'use_threads',
+           'check_architecture', 'load', 'Located', 'locate', 'nano_tokenizer', 'nano', 'with_lora', 'save',
+           'load_saved']
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #060cae27
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class LM:
     dtype: torch.dtype  # Of the weights
     dtype_reason: str  # Why this one, in words
     source: dict[str, Any]  # What identifies the base: kind, base, revision or sha256
+    notes: list[str] = dataclasses.field(default_factory=list)  # What loading had to repair
 
     @property
     def adapted(self) -> bool:
@@ -242,7 +244,7 @@ def _source(settings: Settings) -> dict[str, Any]:
 
 def _open(source: dict[str, Any], settings: Settings) -> LM:
     "Load model and tokenizer of a source, on the device and in the dtype for this machine."
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     _no_bars()
     base, kind = source["base"], source["kind"]
@@ -258,7 +260,7 @@ def _open(source: dict[str, Any], settings: Settings) -> LM:
     try:
         config = AutoConfig.from_pretrained(where, **options)
         check_architecture(config, settings, base)
-        tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
+        tokenizer, notes = load_tokenizer(where, **options)
         weights = {} if kind == "gguf" else {"use_safetensors": True}
         model = AutoModelForCausalLM.from_pretrained(
             where, dtype=torch.float32, **weights, **options
@@ -269,8 +271,8 @@ def _open(source: dict[str, Any], settings: Settings) -> LM:
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise InputError(f"ccf.toml: model.base = {base!r} cannot be loaded: {reason}") from e
     if kind == "gguf":
-        _repair_gguf(model, tokenizer, path)
-    return _finish(model, tokenizer, source, settings)
+        _repair_gguf(model)
+    return dataclasses.replace(_finish(model, tokenizer, source, settings), notes=notes)
 
 
 def _finish(
@@ -307,24 +309,13 @@ def _sha256(files: list[Path]) -> str:
     return digest.hexdigest()
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #4a0e4108
-SPLITS_DIGITS = {"smollm"}  # values of `tokenizer.ggml.pre` whose numbers are split into digits
-
-
-def _repair_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    "Repair a model and a tokenizer that were read from GGUF: quantization marks, split digits."
-    from gguf import GGUFReader
-    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-
+def _repair_gguf(model: PreTrainedModel) -> None:
+    "Remove the marks of quantization from a model that was read from GGUF."
     for name, value in (("hf_quantizer", None), ("is_quantized", False)):
         setattr(model, name, value)
     for owner, name in ((model, "quantization_method"), (model.config, "quantization_config")):
         if hasattr(owner, name):
             delattr(owner, name)
-    field = GGUFReader(file).get_field("tokenizer.ggml.pre")
-    if field is not None and field.contents() in SPLITS_DIGITS:
-        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
-            [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
-        )
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #c701ba61
 NANO_VOCABULARY = 2048  # most tokens
@@ -478,13 +469,13 @@ def load_saved(
     settings: Settings,  # `model.dtype`, `prompt`, and the workspace that a relative base lies in
 ) -> LM:
     "Load a saved model; raises `InputError` where the base has changed since."
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     _no_bars()
     folder = Path(folder)
     source = json.loads((folder / "lm" / "source.json").read_text("utf-8"))
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", **local)
+    tokenizer, _ = load_tokenizer(str(folder / "tokenizer"), **local)
     if source["kind"] == "nano":
         model = AutoModelForCausalLM.from_pretrained(
             folder / "lm", dtype=torch.float32, use_safetensors=True, **local
