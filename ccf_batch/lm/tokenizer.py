@@ -366,6 +366,6 @@ def _file_of_base(where: str, name: str, options: dict[str, Any]) -> Path | None
     "Find a file of a hub model or folder; None where it has no such file."
     from transformers.utils import cached_file
 
-    pinned = {k: v for k, v in options.items() if k in ("revision", "local_files_only")}
-    found = cached_file(where, name, _raise_exceptions_for_missing_entries=False, **pinned)
+    more = {k: v for k, v in options.items() if k != "trust_remote_code"}
+    found = cached_file(where, name, _raise_exceptions_for_missing_entries=False, **more)
     return Path(found) if found else None

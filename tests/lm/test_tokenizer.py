@@ -170,8 +170,9 @@ def test_added_whitespace_is_text_as_gemma_lists_it():
     backend.normalizer = normalizers.Replace(" ", "▁")
     fast = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<bos>")
     fast.add_tokens([AddedToken(t, normalized=False) for t in ("<think>", "\n", "\n\n", "▁▁")])
-    fast.add_tokens([AddedToken("\n\n\n\n", normalized=False)])  # has no entry in the model
-    assert forbidden_ids(fast).tolist() == [0, 1]
+    # two without an entry in the model, the second is text
+    fast.add_tokens([AddedToken(t, normalized=False) for t in ("<table>", "\n\n\n\n")])
+    assert forbidden_ids(fast).tolist() == [0, 1, len(vocab)]
     (ids,) = TextTokenizer(fast)(["a\n\n\nb  c\n\n\n\n"])
     assert fast.convert_ids_to_tokens(ids.tolist()) == "a|\n\n|\n|b|▁▁|c|\n\n\n\n".split("|")
     assert ids.tolist() == fast("a\n\n\nb  c\n\n\n\n", add_special_tokens=False).input_ids
@@ -228,6 +229,9 @@ def test_prompts_can_be_read_in_any_style(styled):
     read = prompts.decode(styled, np.concatenate([groups.prefix_ids, texts.suffixes.ids[:99]]))
     assert "following movies: Heat [Item 1], and has preferences" in read
     assert "feature [User 0]. Using all" in read and " Toy Story [Item 0]" in read
+    assert prompts.decode(styled, texts.suffixes.ids[: texts.suffixes.offsets[1]]).startswith(
+        " Toy Story [Item 0]"
+    )
 
 
 def test_byte_level_ids_are_what_the_tokenizer_itself_gives(tokenizer):
@@ -383,6 +387,26 @@ def test_an_explicit_bos_wins_over_the_file_and_the_file_over_the_class(
     assert changed_sentence(again, loaded.backend_tokenizer) is None
 
 
+def test_a_hub_model_is_read_at_its_revision(tokenizer, tmp_path):
+    cache, revision = tmp_path / "models--org--name", "0123456789" * 4
+    (cache / "refs").mkdir(parents=True)
+    (cache / "snapshots").mkdir()
+    folder = written(tokenizer, cache / "snapshots" / revision, **LLAMA)
+    Path(folder, "config.json").write_text('{"model_type": "llama"}', "utf-8")
+    options = {"revision": revision, "cache_dir": tmp_path, "local_files_only": True}
+    loaded, notes = load_tokenizer("org/name", trust_remote_code=False, **options)
+    assert len(notes) == 1 and ids_of(loaded, True) == file_ids(folder, True)
+
+
+def test_a_base_without_tokenizer_json_is_as_its_class_makes_it(tmp_path):
+    vocab = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab | {"<|endoftext|>": 256}), "utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n", "utf-8")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}', "utf-8")
+    loaded, notes = load_tokenizer(str(tmp_path), local_files_only=True)
+    assert notes == [] and loaded.tokenize("a b") == ["a", "Ġ", "b"]
+
+
 # --- GGUF
 
 
@@ -493,16 +517,16 @@ def test_a_file_that_wants_bos_but_names_none(tokenizer):
 
 
 VOCABULARIES = Path(__file__).resolve().parents[2] / "models" / "vocabularies"
-KNOWN = {  # test strings that come out as llama.cpp's, and whether BOS opens a text
-    "deepseek-coder": (46, True),
-    "deepseek-llm": (46, True),
-    "falcon": (47, False),
-    "gpt-2": (47, False),
-    "llama-bpe": (47, True),
-    "llama-spm": (47, True),
-    "phi-3": (47, True),
-    "qwen2": (47, False),
-    "starcoder": (47, False),
+KNOWN = {  # of 46 test strings, how many come out as llama.cpp's, and whether BOS opens a text
+    "deepseek-coder": (45, True),
+    "deepseek-llm": (45, True),
+    "falcon": (46, False),
+    "gpt-2": (46, False),
+    "llama-bpe": (46, True),
+    "llama-spm": (46, True),
+    "phi-3": (46, True),
+    "qwen2": (46, False),
+    "starcoder": (46, False),
 }
 
 
@@ -515,6 +539,6 @@ def test_real_vocabularies_give_what_llama_cpp_gives(name):
     loaded, notes = loaded_gguf(path)
     texts = path.with_suffix(".gguf.inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
     lines = path.with_suffix(".gguf.out").read_text("utf-8").splitlines()
-    pairs = [(t, [*map(int, line.split())]) for t, line in zip(texts, lines, strict=False)]
+    pairs = [(t, [*map(int, line.split())]) for t, line in zip(texts[:-1], lines, strict=True)]
     right = [loaded(t, add_special_tokens=False).input_ids == ids for t, ids in pairs]
     assert (sum(right), bool(bos_ids(loaded))) == KNOWN[name] and notes == []
