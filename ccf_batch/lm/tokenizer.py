@@ -243,18 +243,21 @@ def follow_file(
     roles = ("bos_token", "eos_token", "unk_token", "pad_token")
     named = {role: str(getattr(tokenizer, role)) for role in roles if getattr(tokenizer, role)}
     known = {role: token for role, token in named.items() if own.token_to_id(token) is not None}
-    plain = PreTrainedTokenizerFast(tokenizer_file=str(file), **known)
+    bos = own.token_to_id(known["bos_token"]) if "bos_token" in known else None
+    in_file = bos is not None and own.encode("a").ids[:1] == [bos]
     explicit = config.get("add_bos_token")
-    if explicit is not None and plain.bos_token_id is not None and explicit != bool(bos_ids(plain)):
-        set_bos(plain, explicit)
+    opens = in_file if bos is None or explicit is None else bool(explicit)
     changed = changed_sentence(tokenizer, own)
-    kind = config.get("tokenizer_class") or type(tokenizer).__name__
     if changed is not None:
         what = f"the ids of its tokenizer.json (for example in {changed!r})"
-    elif bos_ids(tokenizer) != bos_ids(plain):
-        what = f"whether BOS opens a text ({'yes' if bos_ids(plain) else 'no'} in its files)"
+    elif bool(bos_ids(tokenizer)) != opens:
+        what = f"whether BOS opens a text ({'yes' if opens else 'no'} by its files)"
     else:
         return LoadedTokenizer(tokenizer, [])
+    kind = config.get("tokenizer_class") or type(tokenizer).__name__
+    plain = PreTrainedTokenizerFast(tokenizer_object=own, **known)
+    if bool(bos_ids(plain)) != opens:
+        set_bos(plain, opens)
     return LoadedTokenizer(plain, [f"its tokenizer class {kind} changes {what}: the file is used"])
 
 # %% ../../nbs/api/lm/00_tokenizer.ipynb #e35fdbc4
