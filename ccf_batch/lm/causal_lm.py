@@ -27,13 +27,14 @@ from ccf_batch.lm.base_files import (
     identify,
     locate,
 )
-from .prompt import TextTokenizer, answer_ids, resolve_template, wording
+from .prompt import resolve_template, wording
+from .tokenizer import TextTokenizer, answer_ids, load_tokenizer
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'QUANTIZER_KEYS', 'CAPS', 'SPLITS_DIGITS', 'NANO_VOCABULARY', 'Logits',
-           'attention_cap', 'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits',
-           'load', 'nano_tokenizer', 'nano', 'LoraTargets', 'lora_targets', 'with_lora', 'save', 'load_saved']
+__all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'QUANTIZER_KEYS', 'CAPS', 'NANO_VOCABULARY', 'Logits', 'attention_cap',
+           'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits', 'load',
+           'nano_tokenizer', 'nano', 'LoraTargets', 'lora_targets', 'with_lora', 'save', 'load_saved']
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #264d4a61
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def load(
 
 def _open(located: Located, source: Source, settings: Settings) -> LM:
     "Load model and tokenizer of a base, on the device and in the dtype for this machine."
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     base = located.base
     located = dataclasses.replace(located, revision=source.revision)  # the commit of a branch
@@ -323,7 +324,7 @@ def _open(located: Located, source: Source, settings: Settings) -> LM:
         capped = {} if attention_cap(config) is None else {"attn_implementation": "eager"}
         check_architecture(config, settings, base)
         check_quantization(config, base)
-        tokenizer = AutoTokenizer.from_pretrained(located.where, use_fast=True, **located.options)
+        tokenizer, told = load_tokenizer(located.where, **located.options)
         opened: Any = AutoModelForCausalLM.from_pretrained(
             located.where,
             dtype=torch.float32,
@@ -336,10 +337,10 @@ def _open(located: Located, source: Source, settings: Settings) -> LM:
         model, loaded = opened
         notes = check_weights(model, loaded, base)
         if located.kind == "gguf":
-            _repair_gguf(model, tokenizer, located.path)
+            _repair_gguf(model)
         logits = measure_logits(model, base)
     lm = _finish(model, tokenizer, source, settings)
-    return dataclasses.replace(lm, logits=logits, notes=notes)
+    return dataclasses.replace(lm, logits=logits, notes=[*told, *notes])
 
 
 def _finish(
@@ -373,24 +374,13 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #4a0e4108
-SPLITS_DIGITS = {"smollm"}  # values of `tokenizer.ggml.pre` whose numbers are split into digits
-
-
-def _repair_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    "Repair a model and a tokenizer that were read from GGUF: quantization marks, split digits."
-    from gguf import GGUFReader
-    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-
+def _repair_gguf(model: PreTrainedModel) -> None:
+    "Remove the marks of quantization from a model that was read from GGUF."
     for name, value in (("hf_quantizer", None), ("is_quantized", False)):
         setattr(model, name, value)
     for owner, name in ((model, "quantization_method"), (model.config, "quantization_config")):
         if hasattr(owner, name):
             delattr(owner, name)
-    field = GGUFReader(file).get_field("tokenizer.ggml.pre")
-    if field is not None and field.contents() in SPLITS_DIGITS:
-        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
-            [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
-        )
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #c701ba61
 NANO_VOCABULARY = 2048  # most tokens
@@ -580,13 +570,13 @@ def load_saved(
     settings: Settings,  # `model.dtype`, `prompt`, and the workspace that a relative base lies in
 ) -> LM:
     "Load a saved model; raises `InputError` where the base has changed since."
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     folder = Path(folder)
     source = _read_source(folder / "lm" / "source.json")
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with _quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", **local)
+        tokenizer, _ = load_tokenizer(str(folder / "tokenizer"), **local)
         if source.kind == "nano":
             model = AutoModelForCausalLM.from_pretrained(
                 folder / "lm", dtype=torch.float32, use_safetensors=True, **local

@@ -5,58 +5,24 @@
 # %% ../../nbs/api/lm/01_prompt.ipynb #1daef09a
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..base.errors import InputError
 from ..data.ragged import offsets_of, spans
+from .tokenizer import TextTokenizer, answer_ids, bos_ids, check_rows
 from ..settings import Settings
 
 # %% auto #0
-__all__ = ['TEMPLATES', 'UNTITLED', 'TextTokenizer', 'Template', 'resolve_template', 'wording', 'AnswerIds', 'answer_ids',
-           'Suffixes', 'Tokens', 'Groups', 'CompactPrompts', 'compact', 'ItemTexts', 'Prompts']
+__all__ = ['TEMPLATES', 'UNTITLED', 'Template', 'resolve_template', 'wording', 'Suffixes', 'Tokens', 'Groups', 'CompactPrompts',
+           'compact', 'ItemTexts', 'Prompts']
 
 # %% ../../nbs/api/lm/01_prompt.ipynb #53fc37ae
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ccf_batch.data.batch import Batch
-
-# %% ../../nbs/api/lm/01_prompt.ipynb #e6a9da46
-class TextTokenizer:
-    "A tokenizer of untrusted text: never an added token, a special token or BOS."
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,  # A fast one; `InputError` for others
-    ):
-        from tokenizers import Tokenizer
-
-        if not getattr(tokenizer, "is_fast", False):
-            raise InputError(
-                f"the tokenizer {type(tokenizer).__name__} has no fast version, which is needed to "
-                "keep special tokens out of titles; choose another model.base"
-            )
-        spec = json.loads(tokenizer.backend_tokenizer.to_str())
-        self.added = np.array(sorted(t["id"] for t in spec["added_tokens"]), np.int32)
-        spec |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        self._backend = Tokenizer.from_str(json.dumps(spec))
-
-    def __call__(
-        self,
-        texts: list[str],  # [R]
-    ) -> list[np.ndarray]:  # [R] of int32 ids, none of them an added token's
-        "Tokenize texts into ids."
-        rows = self._backend.encode_batch(texts, add_special_tokens=False)
-        ids = [np.array(row.ids, np.int32) for row in rows]
-        for r in np.flatnonzero([np.isin(row, self.added).any() for row in ids]):
-            chars = self._backend.encode_batch(list(texts[r]), add_special_tokens=False)
-            ids[r] = np.array([i for c in chars for i in c.ids], np.int32)
-            ids[r] = ids[r][~np.isin(ids[r], self.added)]
-        return ids
 
 # %% ../../nbs/api/lm/01_prompt.ipynb #903699fe
 @dataclass(frozen=True)
@@ -136,39 +102,6 @@ def wording(template: str, settings: Settings) -> Template:
                 value = value.replace(key, word)
             fields[name] = value
     return Template(**fields)
-
-# %% ../../nbs/api/lm/01_prompt.ipynb #72e91d61
-class AnswerIds(NamedTuple):
-    "Token ids of the two answers."
-
-    yes: int
-    no: int
-
-
-def answer_ids(
-    tokenizer: PreTrainedTokenizerBase | TextTokenizer,  # A fast one
-    cue: str,  # The end of the suffix
-    settings: Settings,  # `prompt.yes`, `prompt.no`
-) -> AnswerIds:
-    "Tokenize the answer words as they stand after the cue; raises `InputError` unless single and distinct."
-    text = tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
-    where = f"after the cue {cue!r}" if cue else "at the end of a prompt"
-    ids = []
-    for key, word in (("yes", settings.prompt.yes), ("no", settings.prompt.no)):
-        before, with_word = text([cue, cue + word])
-        tail = with_word[len(before) :]
-        if len(tail) != 1 or not np.array_equal(with_word[: len(before)], before):
-            raise InputError(
-                f"ccf.toml: prompt.{key} = {word!r} is {len(tail)} tokens {where} with this model's "
-                "tokenizer; it must be one. Words like ' Yes' and ' No', with the space, usually are"
-            )
-        ids.append(int(tail[0]))
-    if ids[0] == ids[1]:
-        raise InputError(
-            f"ccf.toml: prompt.yes = {settings.prompt.yes!r} and prompt.no = {settings.prompt.no!r} "
-            "are the same token with this model's tokenizer; choose two words"
-        )
-    return AnswerIds(*ids)
 
 # %% ../../nbs/api/lm/01_prompt.ipynb #605c9c9a
 @dataclass(frozen=True)
@@ -308,12 +241,14 @@ class Prompts:
     ):
         self.vocab_rows, self.block, self.settings = vocab_rows, block, settings.prompt
         self.template, self.name = wording(template, settings), template
+        check_rows(tokenizer, vocab_rows, f"ccf.toml: model.base = {settings.model.base!r}")
         self.text = TextTokenizer(tokenizer)
         self.yes_id, self.no_id = answer_ids(self.text, self.template.cue, settings)
         t = self.template
-        pieces = [t.liked, t.nothing_liked, t.before_user, t.closing, t.after_entry, t.cue]
-        liked, nothing, before, closing, self._after, self._cue = self.text(pieces)
-        bos = np.array(_bos(tokenizer), np.int32)
+        liked, nothing = self.text([t.liked, t.nothing_liked], opening=True)
+        pieces = [t.before_user, t.closing, t.after_entry, t.cue]
+        before, closing, self._after, self._cue = self.text(pieces)
+        bos = np.array(bos_ids(tokenizer), np.int32)
         self._openings = [np.concatenate([bos, nothing]), np.concatenate([bos, liked])]
         user = [np.array([vocab_rows], np.int32)] if t.prefix_slots else []
         self._closing = np.concatenate([before, *user, closing])
@@ -413,21 +348,19 @@ class Prompts:
     ) -> str:
         "Decode a prompt for readers, its slots as `[User 3]` and `[Item 17]`."
         out, run = [], []
+        opens = any(np.array_equal(ids[: len(o)], o) for o in self._openings)
+        # some decoders drop the first space of what they are given: a word before it keeps it
+        word = [] if opens else [int(self._openings[0][-1])]
         for i in [*map(int, ids), -1]:
             if 0 <= i < self.vocab_rows:
                 run.append(i)
                 continue
-            text = tokenizer.decode(run) if run else ""
-            assert isinstance(text, str)
-            out.append(text)
+            text, before = tokenizer.decode(word + run), tokenizer.decode(word)
+            assert isinstance(text, str) and isinstance(before, str)
+            out.append(text[len(before) :])
+            word = [int(self._openings[0][-1])]
             run, slot = [], i - self.vocab_rows
             if i >= 0:
                 user = slot < self.block
                 out.append(f" [User {slot}]" if user else f" [Item {slot - self.block}]")
         return "".join(out)
-
-
-def _bos(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    "Return the ids that the tokenizer itself puts before a text: BOS, or nothing."
-    bos = tokenizer.bos_token_id
-    return [bos] if bos is not None and tokenizer("a").input_ids[:1] == [bos] else []

@@ -179,6 +179,22 @@ def test_a_base_that_changed_is_refused(qwen, tmp_path):
         load_saved(tmp_path / "bundle", of_base(base))
 
 
+def test_a_tokenizer_that_its_class_would_rewrite_is_read_from_its_file(qwen, tmp_path):
+    import shutil
+
+    base = tmp_path / "base"
+    shutil.copytree(qwen, base)
+    declared = {"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+    (base / "tokenizer_config.json").write_text(json.dumps(declared), "utf-8")
+    lm, text = load(of_base(base)), " Toy Boat (1975), Été"
+    assert lm.tokenizer(text).input_ids == nano_tokenizer(TITLES, SMALL)(text).input_ids
+    assert len(lm.notes) == 1 and "tokenizer.json" in lm.notes[0]
+    assert load(of_base(qwen)).notes == []
+    save(lm, tmp_path / "bundle")
+    again = load_saved(tmp_path / "bundle", of_base(base))
+    assert again.tokenizer(text).input_ids == lm.tokenizer(text).input_ids
+
+
 def test_a_relative_base_lies_in_the_workspace(qwen, tmp_path, monkeypatch):
     import shutil
 

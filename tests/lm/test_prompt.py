@@ -7,21 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import examples
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import AddedToken
 
-from ccf_batch.base.errors import InputError
 from ccf_batch.lm.causal_lm import nano_tokenizer
 from ccf_batch.lm.packed import full_prompts
 from ccf_batch.lm.prompt import (
     TEMPLATES,
     Prompts,
-    TextTokenizer,
-    answer_ids,
     compact,
     resolve_template,
     wording,
 )
+from ccf_batch.lm.tokenizer import TextTokenizer
 from ccf_batch.settings import Settings
 
 TITLES = ["Toy Story (1995)", "Heat (1995)", None, "", "Amélie 🎬 (2001)", "  two\n lines  "]
@@ -109,24 +106,6 @@ def test_groups_are_what_the_oracle_says(tokenizer, template, data):
     assert groups.offset.tolist() == [0.0] * len(expected)
 
 
-@pytest.mark.quick
-@examples(150)
-@given(parts=st.lists(st.one_of(st.text(max_size=12), st.sampled_from(NASTY)), max_size=5))
-def test_any_title_stays_text(tokenizer, parts):
-    title = "".join(parts)
-    (ids,) = TextTokenizer(tokenizer)([title])
-    assert not np.isin(ids, list(tokenizer.added_tokens_decoder)).any()
-    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == title
-
-
-def test_plain_call_would_have_parsed_them(tokenizer):
-    "The tests above could not fail if the tokenizer did not parse added tokens."
-    for word in ("</s>", "<|im_end|>", "<think>"):
-        assert set(tokenizer(word, add_special_tokens=False).input_ids) <= set(
-            tokenizer.added_tokens_decoder
-        )
-
-
 def test_titles_hold_no_slot_and_no_special_token_in_a_prompt(tokenizer):
     V = len(tokenizer)
     prompts = Prompts(tokenizer, V, Settings(), "full", block=2)
@@ -136,30 +115,6 @@ def test_titles_hold_no_slot_and_no_special_token_in_a_prompt(tokenizer):
         assert np.isin(ids, list(tokenizer.added_tokens_decoder)).sum() == 1  # BOS alone
         slots = ids[ids >= V] - V
         assert slots.tolist() == [2, 3, 4, 5, 0, 2 + pair]
-
-
-def test_unigram_vocabulary_that_lists_its_special_token():
-    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("▁", -2.0)]
-    pieces += [(c, -3.0) for c in "</s>ab"]
-    backend = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
-    text = TextTokenizer(fast)
-    assert fast.eos_token_id in text._backend.encode("a</s>b").ids  # the trap is real
-    (ids,) = text(["a</s>b"])
-    assert fast.eos_token_id not in ids
-    kept = "".join(fast.convert_ids_to_tokens(ids.tolist())).replace("▁", "")
-    assert kept == "a</s>b"
-
-
-def test_whole_words_of_the_vocabulary_that_are_special():
-    "`ignore_merges` (Llama 3) looks a whole word up before it splits it."
-    vocab = {c: i for i, c in enumerate("<|eot>ab")} | {"<|eot|>": 8}
-    backend = Tokenizer(models.BPE(vocab=vocab, merges=[], ignore_merges=True))
-    fast = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|eot|>")
-    text = TextTokenizer(fast)
-    assert text._backend.encode("<|eot|>").ids == [8]  # the trap is real
-    assert 8 not in text(["<|eot|>"])[0]
 
 
 def test_a_budget_drops_the_oldest_entries_whatever_the_candidates(tokenizer):
@@ -175,12 +130,6 @@ def test_a_budget_drops_the_oldest_entries_whatever_the_candidates(tokenizer):
     assert one.prefix_ids[one.prefix_ids >= V].tolist() == [V + 1 + 1, V + 1 + 4, V]
     assert np.array_equal(one.prefix_ids, other.prefix_ids)
     assert not one.rejected.any()
-
-
-def test_answers_must_be_single_and_distinct(tokenizer):
-    for yes, no, says in ((" Absolutely not", " No", "prompt.yes"), (" Yes", " Yes", "same token")):
-        with pytest.raises(InputError, match=says):
-            answer_ids(tokenizer, "?", Settings(prompt={"yes": yes, "no": no}))
 
 
 def test_templates_say_the_noun_and_no_slots_in_text(tokenizer):
@@ -200,11 +149,6 @@ def test_more_users_than_the_block_holds(tokenizer):
     prompts = Prompts(tokenizer, len(tokenizer), Settings(), "compact", block=1)
     with pytest.raises(ValueError, match="block"):
         prompts.groups(prompts.catalogue(TITLES), batch_of([[], []], [[0], [0]]))
-
-
-def test_no_tokenizer_without_a_fast_version():
-    with pytest.raises(InputError, match="fast"):
-        TextTokenizer(object())
 
 
 @pytest.mark.quick
