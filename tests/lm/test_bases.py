@@ -9,30 +9,29 @@ import numpy as np
 import pytest
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "bases.py"
-RIGHT = [
-    "llama",
-    "qwen2",
-    "qwen3",
-    "gemma3_text, window of the longest prompt",
-    "gpt2",
-    "mixtral",
-    "olmo2",
-    "granite, logits_scaling 1",
-    "cohere, logit_scale 1",
-]
-# let in or not, never wrong; the word of a refusal
-EITHER = {
-    "phi3": "LoRA",
-    "deepseek_v3": "LoRA",
-    "granite": "logits_scaling",
-    "cohere": "logit_scale",
+RIGHT = {  # and what LoRA adapts there
+    "llama": "q_proj",
+    "qwen2": "q_proj",
+    "gemma3_text, window of the longest prompt": "q_proj",
+    "gemma2": "q_proj",
+    "gpt2": "c_attn",
+    "mixtral": "q_proj",
+    "olmo2": "q_proj",
+    "phi3": "qkv_proj",
+    "deepseek_v3": "kv_b_proj",
+    "granite": "q_proj",
+    "granitemoehybrid, attention only": "q_proj",
+    "cohere": "q_proj",
 }
 REFUSED = {
     "mamba": "linear_attention",
     "mistral, window 64": "the last 64 tokens",
+    "phi3, longrope beyond its first length": "longrope",
+    "gemma4_text, embeddings in each layer": "cannot be packed",
+    "llama4_text, full attention": "no decoder apart from its head",
     "bart, encoder-decoder": "is an encoder-decoder",
     "gpt_oss": "s_aux",
-    "bert, decoder": "packed margins differ",
+    "bert, decoder": "not those of its head",
 }
 
 
@@ -58,14 +57,7 @@ def test_margins_are_those_of_plain_transformers(bench, name, tmp_path):
     row = bench.check(name, tmp_path)
     assert row["verdict"] == "right", row
     assert all(row[user]["margin"] > 0.05 for user in bench.Case.USERS)
-    assert row["lora_targets"]
-
-
-@pytest.mark.parametrize("name", EITHER)
-def test_what_is_let_in_is_right(bench, name, tmp_path):
-    row = bench.check(name, tmp_path)
-    refused = row["verdict"] == "refused" and EITHER[name] in row["words"]
-    assert row["verdict"] == "right" or refused, row
+    assert RIGHT[name] in row["lora_targets"]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -76,7 +68,7 @@ def test_what_cannot_be_served_is_refused_in_words(bench, name, tmp_path):
 
 
 def test_a_base_that_the_check_would_let_through_is_wrong(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "check_parity", lambda lm, max_tokens: 0.0)
+    monkeypatch.setattr("ccf_batch.lm.packed.check_parity", lambda lm, max_tokens: 0.0)
     row = bench.check("gemma3_text, bidirectional", tmp_path)
     assert row["verdict"] == "WRONG" and bench.failed(row)
     assert "1 wrong" in bench.summary_of([row])
@@ -86,7 +78,7 @@ def test_another_error_than_a_refusal_is_a_traceback(bench, tmp_path, monkeypatc
     def broken(lm, max_tokens):
         raise KeyError("layer")
 
-    monkeypatch.setattr(bench, "check_parity", broken)
+    monkeypatch.setattr("ccf_batch.lm.packed.check_parity", broken)
     row = bench.check("llama", tmp_path)
     assert row["verdict"] == "traceback" and bench.failed(row)
     assert "KeyError at" in row["words"]

@@ -5,6 +5,7 @@ Tolerances on margins of a size of about 1 to 5: float32 1e-3 (seen: some 1e-5),
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from ccf_batch.base.errors import InputError
 from ccf_batch.base.settings_file import load as load_settings
 from ccf_batch.data.batch import Batch
 from ccf_batch.data.ragged import offsets_of
+from ccf_batch.lm import checkpoint
 from ccf_batch.lm.causal_lm import load as load_lm
 from ccf_batch.lm.causal_lm import with_lora
 from ccf_batch.lm.packed import TOLERANCE, PackedEngine, full_prompts
@@ -470,6 +472,50 @@ def test_killed_and_run_again(trained):
 
 def test_what_vllm_cannot_serve_is_said(tmp_path):
     lm, items = lm_of(tmp_path, "Llama"), torch.zeros(ITEMS, 32)
-    suffixes, positions = suffixes_of(lm, np.random.default_rng(0)), 10**6
-    with pytest.raises(InputError, match=r"vLLM cannot serve model.base = 'base': .*1000000"):
+    suffixes, positions = suffixes_of(lm, np.random.default_rng(0)), 4096
+    with pytest.raises(InputError, match=r"vLLM cannot serve model.base = 'base': .*4096"):
         VllmEngine(lm, suffixes, items, BUDGET, positions, tmp_path / "s", "x", BLOCK)
+
+
+# -- other families --------------------------------------------------------------------------------
+
+
+def served(tmp_path, name):
+    "A folder of `benchmarks/bases.py`, through both engines against plain transformers."
+    file = Path(__file__).resolve().parents[2] / "benchmarks" / "bases.py"
+    spec = importlib.util.spec_from_file_location("benchmarks_bases", file)
+    bench = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    sizes = dataclasses.replace(bench.Sizes(), hidden=128)
+    return bench.check(name, tmp_path, sizes, vllm=True)
+
+
+def test_experts_are_exported_under_the_names_of_the_library(tmp_path):
+    "In memory, transformers 5 fuses the weights of a layer's experts."
+    row = served(tmp_path, "mixtral")
+    assert row["vllm"]["verdict"] == "right", row
+
+
+def test_a_scale_on_the_logits_is_in_the_exported_head(tmp_path):
+    row = served(tmp_path, "granite")
+    assert row["vllm"]["verdict"] == "right", row
+
+
+def test_a_cap_on_the_logits_is_refused_by_name(tmp_path):
+    row = served(tmp_path, "gemma2")
+    assert row["verdict"] == "right" and row["vllm"]["verdict"] == "refused"
+    assert "caps its logits at" in row["vllm"]["words"]
+
+
+def test_what_vllm_computes_otherwise_is_refused(tmp_path):
+    row = served(tmp_path, "ernie4_5_moe")
+    assert row["verdict"] == "right" and row["vllm"]["verdict"] == "refused"
+    assert "differ from the model's own" in row["vllm"]["words"]
+
+
+def test_keys_that_a_config_does_not_know_are_not_exported(tmp_path):
+    lm = lm_of(tmp_path, "Llama")
+    lm.base.config.num_experts_of_another = 3
+    checkpoint.export(lm, tmp_path / "s", "x", BLOCK, 64)
+    config = json.loads((tmp_path / "s" / "config.json").read_text())
+    assert "num_experts_of_another" not in config and config["hidden_size"] == lm.hidden
