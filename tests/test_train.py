@@ -416,6 +416,14 @@ def test_a_base_that_is_missing_is_refused_before_anything_is_read(config, capsy
     assert reason in captured.err and "Reading" not in captured.out
 
 
+def test_a_pretrained_base_is_checked_first_and_described(config, capsys):
+    tiny.write_base(config.parent / "qwen3")
+    assert train_in(config, "--model.base", "qwen3", "--train.max-steps", "1") == 0
+    out = capsys.readouterr().out
+    assert out.index("Checking the base qwen3") < out.index("Choosing the first-stage ranker")
+    assert "Qwen3ForCausalLM, " in out and "LoRA adapts q_proj, v_proj" in out
+
+
 def test_only_one_at_a_time(config, capsys):
     from ccf_batch.base import atomic
 

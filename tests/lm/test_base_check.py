@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     GraniteMoeHybridConfig,
     LlamaConfig,
     MambaConfig,
@@ -247,18 +248,33 @@ def test_code_that_comes_with_a_base_is_not_run(base, tmp_path, kind):
     assert not (tmp_path / "ran").exists()
 
 
-def test_no_network_is_one_line(monkeypatch):
+@pytest.mark.parametrize(
+    ("revision", "says"),
+    [
+        (["--model.revision", "main"], "model.base = 'org/nowhere' cannot be read: OSError: "),
+        ([], "model.base = 'org/nowhere' is a hub model, so model.revision is needed"),
+    ],
+)
+def test_train_tells_of_an_unknown_base_before_it_reads_data(tmp_path, revision, says):
+    "There is no lake here, which would be said next, and no network."
+    (tmp_path / "ccf.toml").write_text("")
+    command = [sys.executable, "-m", "ccf_batch.train", "--model.base", "org/nowhere", *revision]
     env = os.environ | {"HF_HUB_OFFLINE": "1"}
-    script = (
-        "from ccf_batch.base.errors import InputError\n"
-        "from ccf_batch.lm.base_check import base_check\n"
-        "from ccf_batch.settings import Settings\n"
-        "try: base_check(Settings(model={'base': 'org/nowhere', 'revision': 'main'}))\n"
-        "except InputError as e: print(e)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
-    assert done.stdout.startswith("ccf.toml: model.base = 'org/nowhere' cannot be read: OSError: ")
-    assert done.stdout.count("\n") == 1
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_bos_without_a_row_is_refused(base):
+    "Its id would be the first user's slot, in everyone's prompt."
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows = json.loads((base / "config.json").read_text())["vocab_size"]
+    tokenizer.add_tokens([f"<{k}>" for k in range(rows)])
+    tokenizer.add_special_tokens({"bos_token": "<begin>"})
+    tokenizer.add_bos_token = True
+    tokenizer.save_pretrained(base)
+    with pytest.raises(InputError, match="resize the model's table"):
+        base_check(of(base))
 
 
 # architectures
