@@ -625,7 +625,7 @@ def enter(settings: Settings, seed: int, bundle: Path, row: dict) -> LM:
         for key, p in lm.model.named_parameters():
             if "lora_B" in key:
                 p.copy_(LORA_STD * torch.randn(p.shape, generator=random))
-    row["parity"] = float(f"{check_parity(lm, settings.prompt.max_tokens):.2g}")
+    row["parity"] = float(f"{check_parity(lm, settings.prompt.max_tokens).largest:.2g}")
     causal_lm.save(lm, bundle)
     adapter = json.loads((bundle / "adapter" / "adapter_config.json").read_text("utf-8"))
     targets = adapter["target_modules"]

@@ -23,10 +23,10 @@ def base_check(
     lm = with_lora(load(settings), settings, seed=settings.train.seed)
     Prompts(lm.tokenizer, lm.vocab_rows, settings, resolve_template(settings))
     longest = settings.prompt.max_tokens
-    difference = check_parity(lm, longest)
+    found = check_parity(lm, longest)
     return [
         describe(lm),
-        f"packed margins within {difference:.0e} of its own, on prompts of 9 to {longest:,} tokens",
+        f"packed margins differ from its own by {found}, on prompts of 9 to {longest:,} tokens",
         *lm.notes,
     ]
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ..base.errors import InputError
 from . import checkpoint
 from .causal_lm import LM
-from .packed import TEXT_PAIRS, full_prompts, largest_difference, own_margins, probe
+from .packed import TEXT_PAIRS, Difference, full_prompts, own_margins, probe
 from .prompt import Groups, Suffixes
 
 # %% auto #0
@@ -241,14 +241,14 @@ class VllmEngine:
     ) -> str:
         "Compare the margins of a few prompts with the model's own; raises `InputError` where they differ."
         prompts = [ids.tolist() for ids in full_prompts(groups, suffixes)]
-        worst = largest_difference(np.array(self._margins(prompts), np.float32), own_C, dtype)
-        if worst.refused:
+        found = Difference.of(np.array(self._margins(prompts), np.float32), own_C, dtype)
+        if not found.tolerated:
             self.close()
             raise InputError(
                 f"score.engine = 'vllm': margins of model.base = {self.base!r} differ from the model's "
-                f"own by {worst.difference:.2g}; use the packed engine"
+                f"own by {found}; use the packed engine"
             )
-        return f"margins of vLLM within {worst.difference:.0e} of the model's own"
+        return f"margins of vLLM differ from the model's own by {found}"
 
     def _prompts(self, groups: Groups, pairs: np.ndarray) -> Iterator[list[int]]:
         "Generate the ids of each pair's prompt; a prefix is converted once for all its candidates."
