@@ -89,25 +89,29 @@ def _embeddings(
     return embeds_Td
 
 # %% ../../nbs/api/lm/06_packed.ipynb #16f6fde8
-TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.15}  # on margins of a size of about 1
+TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.15}  # as a share of the margins' size
 
 
 class Difference(NamedTuple):
-    "Largest difference between margins and the model's own, and the size of these."
+    "Difference between margins and the model's own, and the size of these."
 
     largest: float
-    size: float
+    typical: float  # Root mean square
+    size: float  # Largest margin
     dtype: torch.dtype
 
     @classmethod
     def of(cls, margin_C: np.ndarray, own_C: np.ndarray, dtype: torch.dtype) -> Difference:
         "Compare margins with the model's own."
-        return cls(float(np.abs(margin_C - own_C).max()), float(np.abs(own_C).max()), dtype)
+        off_C = np.abs(margin_C - own_C)
+        typical = float(np.sqrt(np.mean(off_C**2)))
+        return cls(float(off_C.max()), typical, float(np.abs(own_C).max()), dtype)
 
     @property
     def tolerated(self) -> bool:
         "Whether it is within the tolerance of the dtype; a NaN is not."
-        return self.largest <= TOLERANCE[self.dtype] * max(1.0, self.size)
+        counts = self.largest if self.dtype == torch.float32 else self.typical
+        return counts <= TOLERANCE[self.dtype] * max(1.0, self.size)
 
     def __str__(self) -> str:
         return f"{self.largest:.0e}, of margins up to {self.size:.2g}"
