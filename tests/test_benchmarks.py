@@ -62,7 +62,9 @@ def test_flops_of_a_packed_pass_counted_by_torch(bench, lm):
 
     size, shape = bench.Size.of(lm), bench.Shape(40, 6, 5)
     groups, suffixes = bench.workload(shape, lm.vocab_rows, 3)
-    engine = bench.Packed(lm, bench.slot_rows(lm.hidden), SimpleNamespace(token_budget=3072))
+    engine = bench.Packed(
+        lm, bench.slot_rows(lm.hidden), SimpleNamespace(token_budget=3072, longest=64)
+    )
     engine.take(suffixes, groups)
     with FlopCounterMode(display=False) as counter:
         _, tokens = engine.score(groups)
@@ -76,7 +78,7 @@ def test_flops_of_a_packed_pass_counted_by_torch(bench, lm):
 def test_engines_agree_and_count_alike(bench, lm):
     shape, users = bench.Shape(40, 6, 5), 3
     groups, suffixes = bench.workload(shape, lm.vocab_rows, users)
-    rows, args = bench.slot_rows(lm.hidden), SimpleNamespace(token_budget=128)
+    rows, args = bench.slot_rows(lm.hidden), SimpleNamespace(token_budget=128, longest=64)
     margins, tokens = {}, {}
     for name in ("padded", "cached", "packed"):
         engine = bench.CLASSES[name](lm, rows, args)

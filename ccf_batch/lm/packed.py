@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -89,7 +89,7 @@ def _embeddings(
     return embeds_Td
 
 # %% ../../nbs/api/lm/06_packed.ipynb #16f6fde8
-TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.15}  # as a share of the margins' size
+TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.1}  # as a share of the margins' size
 
 
 class Difference(NamedTuple):
@@ -98,20 +98,26 @@ class Difference(NamedTuple):
     largest: float
     typical: float  # Root mean square
     size: float  # Largest margin
+    typical_size: float  # Root mean square of the margins
     dtype: torch.dtype
 
     @classmethod
     def of(cls, margin_C: np.ndarray, own_C: np.ndarray, dtype: torch.dtype) -> Difference:
         "Compare margins with the model's own."
-        off_C = np.abs(margin_C - own_C)
-        typical = float(np.sqrt(np.mean(off_C**2)))
-        return cls(float(off_C.max()), typical, float(np.abs(own_C).max()), dtype)
+        off_C = margin_C - own_C
+        largest, size = (float(np.abs(x_C).max()) for x_C in (off_C, own_C))
+        typical, typical_size = (float(np.sqrt(np.mean(x_C**2))) for x_C in (off_C, own_C))
+        return cls(largest, typical, size, typical_size, dtype)
 
-    @property
-    def tolerated(self) -> bool:
-        "Whether it is within the tolerance of the dtype; a NaN is not."
-        counts = self.largest if self.dtype == torch.float32 else self.typical
-        return counts <= TOLERANCE[self.dtype] * max(1.0, self.size)
+    def within(
+        self,
+        tolerance: Mapping[torch.dtype, float],  # As a share of the margins' size
+    ) -> bool:
+        "Whether it is within the tolerance of its dtype; a NaN is not."
+        bound = tolerance[self.dtype]
+        if self.dtype == torch.float32:
+            return self.largest <= bound * max(1.0, self.size)
+        return self.typical <= bound * max(1.0, self.typical_size)
 
     def __str__(self) -> str:
         return f"{self.largest:.0e}, of margins up to {self.size:.2g}"
@@ -133,7 +139,7 @@ def check_parity(
     finally:
         lm.model.train(was_training)
     found = Difference.of(packed_C, own_C, lm.dtype)
-    if not found.tolerated:
+    if not found.within(TOLERANCE):
         raise InputError(
             f"{base}: packed margins differ from the model's own by {found}; this architecture "
             f"({lm.base.config.model_type}) is not supported"
@@ -199,8 +205,12 @@ def own_margins(
         if (ids_T >= lm.vocab_rows).any():
             assert rows_1d is not None
             prompt = {"inputs_embeds": _embeddings(lm, ids_T, rows_1d, rows_1d, groups)[None]}
-        logits = lm.model(**prompt, use_cache=False, **keep).logits[0, -1].float()
-        margins.append((logits[lm.yes_id] - logits[lm.no_id]).item())
+        if lm.dtype == torch.float32:
+            logits = lm.model(**prompt, use_cache=False, **keep).logits[0, -1]
+            margins.append((logits[lm.yes_id] - logits[lm.no_id]).item())
+        else:
+            hidden_Td = lm.decoder(**prompt, use_cache=False).last_hidden_state[0]
+            margins.append(lm.margin(hidden_Td[-1:]).item())
     return np.array(margins, np.float32)
 
 # %% ../../nbs/api/lm/06_packed.ipynb #6fda5610

@@ -25,7 +25,7 @@ from .packed import TEXT_PAIRS, Difference, full_prompts, own_margins, probe
 from .prompt import Groups, Suffixes
 
 # %% auto #0
-__all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'cache_bytes', 'start', 'VllmEngine']
+__all__ = ['ENVIRONMENT', 'BLOCK', 'AT_ONCE', 'STEPS', 'IN_FLIGHT', 'TOLERANCE', 'cache_bytes', 'start', 'VllmEngine']
 
 # %% ../../nbs/api/lm/09_vllm.ipynb #f3967323
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def _reason(error: Exception) -> str:
 
 # %% ../../nbs/api/lm/09_vllm.ipynb #c910272a
 IN_FLIGHT = 4096  # prompts of one call: the last step of a call is seldom full
+# as a share of the margins' size; in bf16, merging the adapter and vLLM's own kernels round by up to an eighth of it
+TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.2}
 
 
 def _table(model: torch.nn.Module, rows: int) -> torch.Tensor:
@@ -242,7 +244,7 @@ class VllmEngine:
         "Compare the margins of a few prompts with the model's own; raises `InputError` where they differ."
         prompts = [ids.tolist() for ids in full_prompts(groups, suffixes)]
         found = Difference.of(np.array(self._margins(prompts), np.float32), own_C, dtype)
-        if not found.tolerated:
+        if not found.within(TOLERANCE):
             self.close()
             raise InputError(
                 f"score.engine = 'vllm': margins of model.base = {self.base!r} differ from the model's "

@@ -72,7 +72,7 @@ def test_what_cannot_be_served_is_refused_in_words(bench, name, tmp_path):
 def test_a_base_that_the_check_would_let_through_is_wrong(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ccf_batch.lm.packed.check_parity",
-        lambda lm, max_tokens: Difference(0.0, 0.0, 1.0, lm.dtype),
+        lambda lm, max_tokens: Difference(0.0, 0.0, 1.0, 1.0, lm.dtype),
     )
     row = bench.check("gemma3_text, bidirectional", tmp_path)
     assert row["verdict"] == "WRONG" and bench.failed(row)
