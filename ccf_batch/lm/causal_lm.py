@@ -33,7 +33,7 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'QUANTIZER_KEYS', 'CAPS', 'NANO_VOCABULARY', 'Logits', 'attention_cap',
-           'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits', 'load',
+           'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits', 'load', 'quiet',
            'nano_tokenizer', 'nano', 'LoraTargets', 'lora_targets', 'with_lora', 'save', 'load_saved']
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #264d4a61
@@ -313,7 +313,7 @@ def _open(located: Located, source: Source, settings: Settings) -> LM:
     base = located.base
     located = dataclasses.replace(located, revision=source.revision)  # the commit of a branch
     weights = {} if located.kind == "gguf" else {"use_safetensors": True}
-    with as_input_error(f"ccf.toml: model.base = {base!r} cannot be loaded"), _quiet():
+    with as_input_error(f"ccf.toml: model.base = {base!r} cannot be loaded"), quiet():
         if located.kind == "hub" and located.file("adapter_config.json"):
             raise InputError(
                 f"ccf.toml: model.base = {base!r} is an adapter, which would be thrown away here; merge "
@@ -361,7 +361,7 @@ def _finish(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     "Silence the reports and progress bars of transformers: what they say is checked and told here."
     from transformers.utils import logging
 
@@ -554,7 +554,7 @@ def save(
 ) -> None:
     "Save tokenizer, identity of the base and adapter (or nano weights); nothing is pickled."
     folder = Path(folder)
-    with _quiet():
+    with quiet():
         lm.tokenizer.save_pretrained(folder / "tokenizer")
         (folder / "lm").mkdir(parents=True, exist_ok=True)
         text = lm.source.model_dump_json(indent=2, exclude_none=True) + "\n"
@@ -575,7 +575,7 @@ def load_saved(
     folder = Path(folder)
     source = _read_source(folder / "lm" / "source.json")
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with _quiet():
+    with quiet():
         tokenizer, _ = load_tokenizer(str(folder / "tokenizer"), **local)
         if source.kind == "nano":
             model = AutoModelForCausalLM.from_pretrained(
