@@ -150,7 +150,8 @@ def open_encoder(
         loaded["missing_keys"] = {k for k in loaded["missing_keys"] if not k.startswith("pooler.")}
         check_weights(model, loaded, base)
     layers = _layers_of(model)
-    causal = any("CausalLM" in name for name in config.architectures or [])
+    named = " ".join(config.architectures or [])
+    causal = located.kind == "gguf" or "CausalLM" in named or "LMHeadModel" in named
     depth = layer if layer is not None else max(1, len(layers) // 4) if causal else len(layers)
     if not 1 <= depth <= len(layers):
         raise InputError(f"{where} has {len(layers)} layers; there is no layer {depth}")
