@@ -52,6 +52,7 @@ class Encoder:
         "Name of its vectors: the hash of all that they depend on, but for the text."
         parts = self.source.model_dump(exclude={"base"}, exclude_none=True)
         parts |= {"layer": len(self.layers), "pooling": self.pooling, "tokens": MAX_TOKENS}
+        parts |= {"dtype": str(self.model.dtype)}  # bf16 moves a vector by a hundredth
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -74,11 +75,12 @@ class Encoder:
 
     def _forward(self, ids: list[list[int]]) -> np.ndarray:
         "Pool the hidden states of one batch."
-        longest, device = max(map(len, ids)), self.model.device
-        pad = self.tokenizer.pad_token_id or 0
+        pad, device = self.tokenizer.pad_token_id or 0, self.model.device
+        ids = [row or [pad] for row in ids]  # of a tokenizer without BOS, an empty text has none
+        length_N = torch.tensor([len(row) for row in ids])
+        longest = int(length_N.max())
         ids_NT = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in ids])
-        length_N = torch.tensor([max(len(row), 1) for row in ids])
-        mask_NT = torch.arange(max(longest, 1)) < length_N[:, None]
+        mask_NT = torch.arange(longest) < length_N[:, None]
         kept: list[torch.Tensor] = []
 
         def keep(module: torch.nn.Module, args: tuple, output: Any) -> None:
