@@ -154,7 +154,9 @@ def open_encoder(
     layers = _layers_of(model)
     named = " ".join(config.architectures or [])
     causal = located.kind == "gguf" or "CausalLM" in named or "LMHeadModel" in named
-    depth = layer if layer is not None else max(1, len(layers) // 4) if causal else len(layers)
+    depth = (
+        layer if layer is not None else max(1, round(len(layers) / 4)) if causal else len(layers)
+    )
     if not 1 <= depth <= len(layers):
         raise InputError(f"{where} has {len(layers)} layers; there is no layer {depth}")
     del layers[depth:]
