@@ -1424,6 +1424,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'ccf_batch.lm.causal_lm.pick_dtype': ( 'api/lm/causal_lm.html#pick_dtype',
                                                                                'ccf_batch/lm/causal_lm.py'),
                                         'ccf_batch.lm.causal_lm.quiet': ('api/lm/causal_lm.html#quiet', 'ccf_batch/lm/causal_lm.py'),
+                                        'ccf_batch.lm.causal_lm.read_weights': ( 'api/lm/causal_lm.html#read_weights',
+                                                                                 'ccf_batch/lm/causal_lm.py'),
                                         'ccf_batch.lm.causal_lm.save': ('api/lm/causal_lm.html#save', 'ccf_batch/lm/causal_lm.py'),
                                         'ccf_batch.lm.causal_lm.use_threads': ( 'api/lm/causal_lm.html#use_threads',
                                                                                 'ccf_batch/lm/causal_lm.py'),
@@ -2577,4 +2579,5 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'ccf_batch.train.state_file': ('api/train.html#state_file', 'ccf_batch/train.py'),
                                  'ccf_batch.train.train_parts': ('api/train.html#train_parts', 'ccf_batch/train.py'),
                                  'ccf_batch.train.train_pointwise': ('api/train.html#train_pointwise', 'ccf_batch/train.py'),
-                                 'ccf_batch.train.training_key': ('api/train.html#training_key', 'ccf_batch/train.py')}}}
+                                 'ccf_batch.train.training_key': ('api/train.html#training_key', 'ccf_batch/train.py'),
+                                 'ccf_batch.train.trains_base': ('api/train.html#trains_base', 'ccf_batch/train.py')}}}

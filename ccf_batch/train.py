@@ -20,7 +20,7 @@ from .data.ranked import Calibration
 from .settings import Settings
 
 # %% auto #0
-__all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'TrainedModel', 'state_file', 'train_pointwise',
+__all__ = ['VALIDATION_METRICS', 'TrainCommand', 'training_key', 'trains_base', 'TrainedModel', 'state_file', 'train_pointwise',
            'print_validation', 'Trained', 'calibrate', 'train_parts', 'add_listwise', 'add_pointwise', 'check_base',
            'run', 'command']
 
@@ -75,9 +75,14 @@ def training_key(settings: Settings, cutoff: dt.datetime) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def trains_base(settings: Settings) -> bool:
+    "Whether a pretrained base is to be trained."
+    return settings.model.keep != "never" and settings.model.base != "nano"
+
+
 def _base(settings: Settings) -> dict[str, str] | None:
     "Describe the identity of a pretrained base; None where none is trained."
-    if settings.model.keep == "never" or settings.model.base == "nano":
+    if not trains_base(settings):
         return None
     from ccf_batch.lm.base_files import identify, locate
 
@@ -271,7 +276,7 @@ def add_pointwise(
 # %% ../nbs/api/03_train.ipynb #7623c0e2
 def check_base(settings: TrainCommand) -> None:
     "Check a pretrained base, where one is to be trained, and say what was found."
-    if settings.model.keep == "never" or settings.model.base == "nano":
+    if not trains_base(settings):
         return
     from ccf_batch.lm.base_check import base_check  # torch, which a ranker alone does not need
 

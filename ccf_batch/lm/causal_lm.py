@@ -33,8 +33,8 @@ from ..settings import Settings
 
 # %% auto #0
 __all__ = ['MIN_BF16_WEIGHTS', 'MIN_THREADED_WEIGHTS', 'QUANTIZER_KEYS', 'CAPS', 'NANO_VOCABULARY', 'Logits', 'attention_cap',
-           'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits', 'load', 'quiet',
-           'nano_tokenizer', 'nano', 'LoraTargets', 'lora_targets', 'with_lora', 'save', 'load_saved']
+           'LM', 'ComputeDtype', 'pick_dtype', 'use_threads', 'check_weights', 'measure_logits', 'load', 'read_weights',
+           'quiet', 'nano_tokenizer', 'nano', 'LoraTargets', 'lora_targets', 'with_lora', 'save', 'load_saved']
 
 # %% ../../nbs/api/lm/03_causal_lm.ipynb #264d4a61
 if TYPE_CHECKING:
@@ -306,13 +306,30 @@ def load(
     return _open(located, identify(located), settings)
 
 
+def read_weights(
+    kind: Any,  # A class of transformers with `from_pretrained`
+    located: Located,
+    **options: Any,  # Further ones of `from_pretrained`
+) -> tuple[Any, dict[str, Any]]:  # The PreTrainedModel, and what `check_weights` judges
+    "Read a model in float32, from safetensors or GGUF."
+    weights = {} if located.kind == "gguf" else {"use_safetensors": True}
+    return kind.from_pretrained(
+        located.where,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # `check_weights` refuses them by name
+        **weights,
+        **options,
+        **located.options,
+    )
+
+
 def _open(located: Located, source: Source, settings: Settings) -> LM:
     "Load model and tokenizer of a base, on the device and in the dtype for this machine."
     from transformers import AutoConfig, AutoModelForCausalLM
 
     base = located.base
     located = dataclasses.replace(located, revision=source.revision)  # the commit of a branch
-    weights = {} if located.kind == "gguf" else {"use_safetensors": True}
     with as_input_error(f"ccf.toml: model.base = {base!r} cannot be loaded"), quiet():
         if located.kind == "hub" and located.file("adapter_config.json"):
             raise InputError(
@@ -325,16 +342,7 @@ def _open(located: Located, source: Source, settings: Settings) -> LM:
         check_architecture(config, settings, base)
         check_quantization(config, base)
         tokenizer, told = load_tokenizer(located.where, **located.options)
-        opened: Any = AutoModelForCausalLM.from_pretrained(
-            located.where,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-            **weights,
-            **capped,
-            **located.options,
-        )
-        model, loaded = opened
+        model, loaded = read_weights(AutoModelForCausalLM, located, **capped)
         notes = check_weights(model, loaded, base)
         if located.kind == "gguf":
             _repair_gguf(model)

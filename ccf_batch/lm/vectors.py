@@ -21,7 +21,7 @@ from ..base import atomic
 from ..base.console import progress
 from ..base.errors import InputError
 from .base_files import Located, Source, as_input_error, check_quantization
-from .causal_lm import check_weights, pick_dtype, quiet
+from .causal_lm import check_weights, pick_dtype, quiet, read_weights
 from .tokenizer import load_tokenizer
 
 # %% auto #0
@@ -135,20 +135,11 @@ def open_encoder(
 
     base = located.base
     where = f"model {base!r} for semantic vectors"
-    weights = {} if located.kind == "gguf" else {"use_safetensors": True}
     with as_input_error(f"{where} cannot be loaded"), quiet():
         config = AutoConfig.from_pretrained(located.where, **located.options)
         check_quantization(config, base)
         tokenizer, _ = load_tokenizer(located.where, **located.options)
-        opened: Any = AutoModel.from_pretrained(
-            located.where,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **weights,
-            **located.options,
-        )
-        model, loaded = opened
+        model, loaded = read_weights(AutoModel, located)
         loaded["missing_keys"] = {k for k in loaded["missing_keys"] if not k.startswith("pooler.")}
         check_weights(model, loaded, base)
     layers = _layers_of(model)
